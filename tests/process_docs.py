@@ -1,0 +1,29 @@
+"What `nbdev-proc-nbs` does, without its offer to download Quarto; a warning is an error. Then panache lints each page."
+import json, subprocess, sys, tempfile, warnings
+from pathlib import Path
+
+def page(nb): # one processed notebook, parsed
+    "Quarto's view of a notebook: its markdown cells, and its code cells as executable blocks."
+    text = lambda c: ''.join(c['source'])
+    block = lambda c: text(c) if c['cell_type'] != 'code' else '```{python}\n' + text(c) + '\n```'
+    return '\n\n'.join(block(c).rstrip() for c in nb['cells']) + '\n'
+
+def main():
+    from nbdev.quarto import refresh_quarto_yml
+    from nbdev.serve import proc_nbs
+    refresh_quarto_yml()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        cache = proc_nbs(n_workers=0, force=True)
+    ours = [w for w in caught if 'nbdev' in Path(w.filename).parts]
+    for w in ours: print(w.message)
+    with tempfile.TemporaryDirectory() as d:
+        pages = sorted(cache.rglob('*.ipynb'))
+        for f in pages: (Path(d)/f.with_suffix('.qmd').name).write_text(page(json.loads(f.read_text(encoding='utf-8'))), encoding='utf-8')
+        lint = subprocess.run(['panache', 'lint', '--isolated', '--message-format', 'short', '--select', RULES, '.'], cwd=d)
+    print(f'{len(pages)} pages, {len(ours)} warnings')
+    if ours or lint.returncode or not pages: sys.exit(1)
+
+RULES = 'undefined-references,undefined-anchor,quarto-schema'
+
+if __name__ == '__main__': main()
