@@ -94,7 +94,7 @@ def spread_frames(
                         f'Ask for 1, for all {window}, or for 3, 6 or 9 of a window of at least 9.')
     return [c+d for c in (m, m-1, m+1) for d in (-step, 0, step)][:n]
 
-# %% ../../nbs/10_data.clips.ipynb #0c1913a6
+# %% ../../nbs/10_data.clips.ipynb #82ab7a58
 def read_frame(
     path:Path, # the JPEG file
     size:tuple, # wanted (height, width)
@@ -111,7 +111,7 @@ def read_frame(
             im = im.convert('RGB').resize(size[::-1], Image.Resampling.BILINEAR)
     except FileNotFoundError:
         raise DataError(f'{path} (clip {where}): no such frame. Copy the file there, or leave the clip out.') from None
-    except (OSError, SyntaxError) as e: # PIL raises SyntaxError for a broken header
+    except (OSError, SyntaxError, Image.DecompressionBombError) as e: # PIL raises SyntaxError for a broken header
         raise DataError(f'{path} (clip {where}): cannot be decoded ({e}). Expected a whole JPEG. Copy the file again.') from None
     return torch.from_numpy(np.array(im)).permute(2, 0, 1).contiguous()
 
