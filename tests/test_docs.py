@@ -1,0 +1,76 @@
+"Every link and picture of the notebooks and the README leads somewhere, and the README says what nbs/index.ipynb says."
+import ast, json, re
+from functools import lru_cache
+from pathlib import Path
+import pytest
+from make_readme import readme, render
+
+root = Path(__file__).resolve().parents[1]
+nbs = sorted(p for p in (root/'nbs').glob('*.ipynb') if p.name[0] not in '_.')
+index = root/'nbs/index.ipynb'
+texts = [*nbs, root/'README.md']
+needs_index = pytest.mark.skipif(not index.exists(), reason='nbs/index.ipynb is not written yet')
+
+@lru_cache
+def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
+
+@lru_cache
+def prose(path):
+    "The markdown of a page, code blocks and inline code taken out."
+    text = path.read_text(encoding='utf-8') if path.suffix == '.md' else '\n\n'.join(''.join(c['source']) for c in cells(path) if c['cell_type'] == 'markdown')
+    return re.sub(r'`[^`\n]*`', '', re.sub(r'^(```+|~~~+).*?^\1[ \t]*$', '', text, flags=re.M|re.S))
+
+def slug(heading):
+    "The anchor that Quarto, and GitHub too, gives a heading."
+    text = re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', re.sub(r'\{[^}]*\}\s*$', '', heading)).replace('`', '').strip().lower()
+    return re.sub(r'^[^a-z]+', '', re.sub(r'\s', '-', re.sub(r'[^\w\s.-]', '', text)))
+
+@lru_cache
+def anchors(path):
+    "All that `page#...` may name: headings, written ids, labels of cells, exported names."
+    raw = path.read_text(encoding='utf-8') if path.suffix == '.md' else '\n\n'.join(''.join(c['source']) for c in cells(path))
+    found = {slug(h) for h in re.findall(r'^#{1,6} (.+)$', raw, re.M)} | set(re.findall(r'\{#([\w:.-]+)', raw)) | set(re.findall(r'^#\| *label: *(\S+)', raw, re.M))
+    for c in cells(path) if path.suffix == '.ipynb' else ():
+        src = ''.join(c['source'])
+        if re.search(r'^#\| *export', src, re.M): found |= {n.name.lower() for n in ast.parse(src).body if hasattr(n, 'name')}
+    return found
+
+def links(path): # (text, target) of links and pictures
+    yield from re.findall(r'!?\[((?:[^\[\]]|\[[^\]]*\])*)\]\(\s*<?([^)\s>]+)>?(?:\s+"[^"]*")?\s*\)', prose(path))
+    yield from (('img', t) for t in re.findall(r'<img[^>]*?src="([^"]+)"', prose(path)))
+    yield from (('ref', t) for t in re.findall(r'^\[[^\]^]+\]:\s*(\S+)', prose(path), re.M))
+
+@pytest.mark.parametrize('path', texts, ids=lambda p: p.name)
+def test_links(path):
+    bad = []
+    for text,target in links(path):
+        if re.match(r'[a-z]+:', target):
+            attached = {a for c in cells(path) for a in c.get('attachments', {})} if target.startswith('attachment:') else None
+            if attached is not None and target[11:] not in attached: bad.append(f'{text}: no {target}')
+            continue
+        name,_,anchor = target.partition('#')
+        to = (path.parent/name).resolve() if name else path
+        if not to.exists(): bad.append(f'[{text}]({target}): there is no {name}')
+        elif root not in to.parents: bad.append(f'[{text}]({target}) leads out of the project')
+        elif anchor and to.suffix in ('.ipynb', '.md') and anchor not in anchors(to): bad.append(f'[{text}]({target}): {to.name} has no #{anchor}')
+    assert not bad, f'{path.name}:\n' + '\n'.join(bad)
+
+def test_readme_is_rendered_by_rules():
+    md = lambda s: dict(cell_type='markdown', source=[s])
+    code = lambda s, *outs: dict(cell_type='code', source=[s], outputs=list(outs))
+    nb = dict(cells=[code('#| default_exp index'), md('# A\n\n[x](01_a.ipynb#b) [y](../LICENSE) [z](https://z.org) ![p](images/p.png)'), code('#| hide\n1/0'),
+                     code('1+1', dict(output_type='execute_result', data={'text/plain': ['2']}))])
+    assert render(nb) == ('# A\n\n[x](nbs/01_a.ipynb#b) [y](LICENSE) [z](https://z.org) ![p](nbs/images/p.png)\n\n'
+                          '```python\n1+1\n```\n\n```text\n2\n```\n')
+
+@needs_index
+def test_readme_is_the_home_page():
+    assert (root/'README.md').read_text(encoding='utf-8') == readme(), 'run: python tests/make_readme.py'
+
+@needs_index
+def test_readme_sets_up_in_two_commands():
+    blocks = re.findall(r'^```(?:sh|bash|shell)\n(.*?)^```', (root/'README.md').read_text(encoding='utf-8'), re.M|re.S)
+    assert blocks, 'README.md has no shell block'
+    commands = [l.strip() for l in blocks[0].splitlines() if l.strip() and not l.lstrip().startswith('#')]
+    assert len(commands) == 2, f'the first shell block of README.md holds the two commands that do all set-up, not {commands}'
+    assert any('bash tests/all.sh' in c for c in commands)
