@@ -44,15 +44,15 @@ def normalise_boxes(
                         'Expected x1 < x2 and y1 < y2, at least partly inside the frame. Correct the box or remove the actor.')
     return boxes, int((clipped != xyxy).any(-1).sum())
 
-# %% ../../nbs/10_data.clips.ipynb #ff171db1
+# %% ../../nbs/10_data.clips.ipynb #c3916ca5
 @dataclass(frozen=True, eq=False, repr=False)
 class Clip:
     "A window of F frames with N actors; checks itself and raises `DataError`."
     name:str # what errors call it, such as 39/29885 (video/target frame)
     frames:tuple # paths of the F frame files, in time order
     boxes:np.ndarray # corners x1 y1 x2 y2 of each actor in each frame, in 0..1 (F, N, 4) float32
-    actions:np.ndarray # action id of each actor (N,) int64
-    activity:int # activity id of the group
+    actions:np.ndarray # action id of each actor (N,) int64; -100 if unknown
+    activity:int # activity id of the group; -100 if unknown
     size:tuple # (height, width) of the frame files in pixels
 
     def __post_init__(self):
@@ -65,7 +65,7 @@ class Clip:
         need((b.dtype, self.actions.dtype) == (np.float32, np.int64), f'float32 boxes and int64 actions, got {b.dtype} and {self.actions.dtype}')
         need(np.isfinite(b).all() and b.min() >= 0 and b.max() <= 1, 'box corners in 0..1')
         need((b[..., 2:] > b[..., :2]).all(), 'x1 < x2 and y1 < y2 in every box')
-        need(self.activity >= 0 and self.actions.min() >= 0, 'label ids from 0 up')
+        need(min(self.activity, *self.actions) >= 0 or {self.activity, *self.actions} == {-100}, 'label ids from 0 up, or -100 throughout for a clip without labels')
 
     def __repr__(self): return f'Clip({self.name}: {len(self.frames)} frames, {len(self.actions)} actors, activity {self.activity})'
 

@@ -7,9 +7,9 @@ Docs: https://aclip-gar.github.io/aclip/data.doctor.html.md"""
 # %% auto #0
 __all__ = ['Finding', 'Report', 'check_jpeg', 'doctor']
 
-# %% ../../nbs/13_data.doctor.ipynb #55c00b40
+# %% ../../nbs/13_data.doctor.ipynb #3aa4d6c6
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
@@ -56,13 +56,14 @@ class Report:
         "Whether nothing is broken (frames may be missing all the same)."
         return not self.levels['error']
 
-# %% ../../nbs/13_data.doctor.ipynb #be4f94aa
+# %% ../../nbs/13_data.doctor.ipynb #f9139eac
 def _counts(counter): return ', '.join(f'{k} {n}' for k, n in sorted(counter.items())) or 'none'
 
 @patch
 def to_dict(self:Report)->dict: # plain containers, fit for JSON
     "All of the report."
-    return asdict(self) | dict(ok=self.ok, findings=[f._asdict() for f in self.findings])
+    plain = {k: dict(v) if isinstance(v, Counter) else v for k, v in vars(self).items()}
+    return plain | dict(ok=self.ok, findings=[f._asdict() for f in self.findings])
 
 @patch
 def __repr__(self:Report):
@@ -77,10 +78,10 @@ def __repr__(self:Report):
     rest = [f'... and {len(worst)-most} more; to_dict() has them all'] if len(worst) > most else []
     return '\n'.join(head + [f'  {f.level:8}{f.where}: {f.message}' for f in worst[:most]] + rest)
 
-# %% ../../nbs/13_data.doctor.ipynb #2ecce922
+# %% ../../nbs/13_data.doctor.ipynb #e5dd9a1d
 def check_jpeg(
     path:Path, # an image file
-    decode:bool=False, # also decode all of it
+    decode:bool=False, # also decode it, which finds damage inside
 )->tuple: # (height, width) in pixels
     "Check a frame; `DataError` if it is not a whole JPEG."
     size = frame_size(path)
@@ -147,7 +148,7 @@ def _check_video(r, folder, source, decode):
         r.actions.update(ACTIONS[a] for a in t.actions)
         _check_boxes(r, source, video, t, size)
 
-# %% ../../nbs/13_data.doctor.ipynb #71368645
+# %% ../../nbs/13_data.doctor.ipynb #1277bb40
 _OFFICIAL = dict(trainval=3493, test=1337)
 
 def _check_counts(r, folders):
@@ -162,7 +163,7 @@ def _check_counts(r, folders):
 def doctor(
     root:Path, # the folder that holds videos/, or videos/ itself
     boxes:str='annotation', # boxes to check: annotation, tracking, or the path of tracks_normalized.pkl
-    decode:bool=False, # decode every frame of the windows; slow, and sure
+    decode:bool=False, # also decode every frame of the windows; slow, finds damage inside
     progress:bool=True, # show a progress bar over the videos
 )->Report: # all findings, and counts
     "Check a Volleyball folder clip by clip; never raises for what it finds there."

@@ -157,12 +157,13 @@ def track_boxes(
         boxes.append(b); clipped += n
     return np.stack(boxes), np.array([p[t.frame].action for p in seen]), clipped
 
-# %% ../../nbs/11_data.volleyball.ipynb #ef6028d5
+# %% ../../nbs/11_data.volleyball.ipynb #195c74b4
 def _latin1(text, encoding): return text.encode('latin1') # pickles of Python 3 in an old protocol hold bytes as text
 
 _array = np.zeros(1)
 _SAFE = {('numpy', 'ndarray'): np.ndarray, ('numpy', 'dtype'): np.dtype, ('_codecs', 'encode'): _latin1}
-_SAFE |= {('builtins', o.__name__): o for o in (tuple, list, dict, set, frozenset, int, float, bool, str)}
+_SAFE |= {(m, o.__name__): o for m in ('builtins', '__builtin__') # the name in Python 3 and in 2
+          for o in (tuple, list, dict, set, frozenset, int, float, bool, str)}
 for _core in ('numpy.core', 'numpy._core'): # the name before and since numpy 2
     _SAFE |= {(f'{_core}.multiarray', '_reconstruct'): _array.__reduce__()[0], (f'{_core}.multiarray', 'scalar'): _array[0].__reduce__()[0],
               (f'{_core}.numeric', '_frombuffer'): _array.__reduce_ex__(5)[0]}
