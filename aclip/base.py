@@ -7,12 +7,13 @@ Docs: https://aclip-gar.github.io/aclip/base.html.md"""
 # %% auto #0
 __all__ = ['Backbone', 'crop_actors', 'ActorFeatures', 'ActivityClassifier', 'BaseModel', 'NoRelation', 'BaseNet', 'freeze']
 
-# %% ../nbs/20_base.ipynb #3426f2e7
+# %% ../nbs/20_base.ipynb #7a689c48
 from pathlib import Path
 import timm, torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torchvision.ops import roi_align
+from .checkpoint import CheckpointError
 from .layers import init_linear, max_over_actors
 
 # %% ../nbs/20_base.ipynb #91a942a3
@@ -40,19 +41,30 @@ class Backbone(nn.Module):
         rest = [F.interpolate(m, size=first.shape[-2:], mode='bilinear', align_corners=True) for m in rest]
         return torch.cat([first, *rest], 1)
 
-# %% ../nbs/20_base.ipynb #71e085c9
+# %% ../nbs/20_base.ipynb #305cf06b
 def _timm_features(name, out_indices, pretrained, weights):
     "A timm feature extractor; errors say how to go on without the hub."
     if not timm.is_model(name):
         raise ValueError(f"timm has no model {name!r}; similar: {', '.join(timm.list_models(f'*{name[:4]}*')[:5]) or 'none'}")
-    if weights is not None and not Path(weights).is_file(): raise ValueError(f"backbone weights: no file {weights}")
-    overlay = dict(pretrained_cfg_overlay=dict(file=str(weights))) if weights else {}
-    try: return timm.create_model(name, pretrained=pretrained or weights is not None, features_only=True, out_indices=out_indices, **overlay)
-    except Exception as e:
-        if weights: raise ValueError(f"{weights} does not hold weights of timm's {name}: {e}") from e
-        if not pretrained: raise
-        raise RuntimeError(f"could not fetch the weights of {name} ({type(e).__name__}: {e}). Either give a local file "
+    if weights is not None and not Path(weights).is_file(): raise CheckpointError(f"backbone weights: no file {weights}")
+    make = lambda **kw: timm.create_model(name, features_only=True, out_indices=out_indices, **kw)
+    if weights is not None: return _from_file(make, name, weights)
+    try: return make(pretrained=pretrained)
+    except OSError as e:
+        raise CheckpointError(f"could not fetch the weights of {name} ({type(e).__name__}: {e}). Either give a local file "
             f"(weights=FILE, on the command line --backbone-weights FILE), or start from random weights (pretrained=False, --no-pretrained)") from e
+
+# %% ../nbs/20_base.ipynb #771a685f
+def _from_file(make, name, weights):
+    "A timm feature extractor with all its weights from a local file."
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0); fresh = make(pretrained=False)
+        torch.manual_seed(0)
+        try: net = make(pretrained=True, pretrained_cfg_overlay=dict(file=str(weights)))
+        except Exception as e: raise CheckpointError(f"{weights}: cannot be read as weights of timm's {name} ({e})") from e
+    left = [n for (n,a),b in zip(fresh.named_parameters(), net.parameters()) if a.ndim > 1 and torch.equal(a, b)]
+    if left: raise CheckpointError(f"{weights} is not of timm's {name}: {len(left)} of its weights are not in it, such as {left[0]}")
+    return net
 
 # %% ../nbs/20_base.ipynb #39f1a5c8
 def crop_actors(
