@@ -62,7 +62,7 @@ def new_ax(
     from matplotlib.figure import Figure
     return Figure(figsize=(w, h), layout='constrained').subplots()
 
-# %% ../nbs/12_metrics.ipynb #172dfb46
+# %% ../nbs/12_metrics.ipynb #ba38851f
 def show_matrix(
     m:Tensor, # values (R, C)
     rows:list[str], # R names
@@ -75,7 +75,7 @@ def show_matrix(
     "A matrix as a grid of numbers, darker for higher."
     m,cols = torch.as_tensor(m).detach().cpu().numpy(),rows if cols is None else cols
     if m.shape != (len(rows), len(cols)): raise ValueError(f"the matrix is {m.shape}, but there are names for {len(rows)} rows and {len(cols)} columns")
-    ax = ax or new_ax(1.4 + .42*len(cols), 1.2 + .3*len(rows))
+    ax = ax or new_ax(1.4 + .42*len(cols), 1.1 + .22*len(rows))
     top = m.max() if vmax is None else vmax
     ax.imshow(m, cmap='Blues', vmin=0, vmax=top, aspect='auto')
     ax.set_xticks(range(len(cols)), cols, rotation=45, ha='right', fontsize=8)
