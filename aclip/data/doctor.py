@@ -25,7 +25,7 @@ class Finding(NamedTuple):
     where:str # file, file and line, clip or video
     message:str # what is wrong, what was expected, what to do
 
-# %% ../../nbs/13_data.doctor.ipynb #8d2e917c
+# %% ../../nbs/13_data.doctor.ipynb #88a851f3
 @dataclass(repr=False)
 class Report:
     "What the doctor found in a folder."
@@ -47,16 +47,19 @@ class Report:
         where, colon, message = str(found).partition(': ')
         if not colon: where, message = self.root, where
         self.findings.append(Finding(level, where, message))
-    @property
-    def levels(self)->Counter: # findings per level
-        "How many findings of each level."
-        return Counter(f.level for f in self.findings)
-    @property
-    def ok(self)->bool: # True if there is no error
-        "Whether nothing is broken (frames may be missing all the same)."
-        return not self.levels['error']
 
-# %% ../../nbs/13_data.doctor.ipynb #f9139eac
+# %% ../../nbs/13_data.doctor.ipynb #ffc4f494
+@patch(as_prop=True)
+def levels(self:Report)->Counter: # findings per level
+    "How many findings of each level."
+    return Counter(f.level for f in self.findings)
+
+@patch(as_prop=True)
+def ok(self:Report)->bool: # True if there is no error
+    "Whether nothing is broken; frames may be missing all the same."
+    return not self.levels['error']
+
+# %% ../../nbs/13_data.doctor.ipynb #7a0294a5
 def _counts(counter): return ', '.join(f'{k} {n}' for k, n in sorted(counter.items())) or 'none'
 
 @patch
@@ -65,6 +68,7 @@ def to_dict(self:Report)->dict: # plain containers, fit for JSON
     plain = {k: dict(v) if isinstance(v, Counter) else v for k, v in vars(self).items()}
     return plain | dict(ok=self.ok, findings=[f._asdict() for f in self.findings])
 
+# %% ../../nbs/13_data.doctor.ipynb #4e91daa9
 @patch
 def __repr__(self:Report):
     most = 20
@@ -124,7 +128,7 @@ def _check_frames(r, folder, targets, decode):
         if size != usual: r.add('error', f'{p}: frame of {size[0]} x {size[1]} (height x width). Expected {usual[0]} x {usual[1]} as in the rest of the video. Extract it again.')
     return usual
 
-# %% ../../nbs/13_data.doctor.ipynb #d6aa4ca2
+# %% ../../nbs/13_data.doctor.ipynb #ccaf2dd9
 def _check_boxes(r, source, video, t, size):
     "Findings about the boxes of one clip."
     tracks = getattr(source, 'keywords', {}).get('folder')
@@ -134,6 +138,7 @@ def _check_boxes(r, source, video, t, size):
     try: r.clipped += source(video, t, size)[2]
     except DataError as e: r.add('error', e)
 
+# %% ../../nbs/13_data.doctor.ipynb #1a1038a5
 def _check_video(r, folder, source, decode):
     "Findings and counts of one video."
     video = int(folder.name)
@@ -142,13 +147,14 @@ def _check_video(r, folder, source, decode):
     if split == 'no split': r.add('note', f'video {video}: not one of the official 55, so in no split. Read it by its number.')
     for frame, n in Counter(t.frame for t in targets).items():
         if n > 1: r.add('warning', f'{video}/{frame}: annotated {n} times. Expected one line per clip. Delete the others.')
-    size = _check_frames(r, folder, {t.frame: t for t in targets}.values(), decode)
+    targets = {t.frame: t for t in targets}.values() # each clip once
+    size = _check_frames(r, folder, targets, decode)
     for t in targets:
         r.splits[split] += 1; r.activities[ACTIVITIES[t.activity]] += 1; r.players[len(t.actions)] += 1
         r.actions.update(ACTIONS[a] for a in t.actions)
         _check_boxes(r, source, video, t, size)
 
-# %% ../../nbs/13_data.doctor.ipynb #1277bb40
+# %% ../../nbs/13_data.doctor.ipynb #89414894
 _OFFICIAL = dict(trainval=3493, test=1337)
 
 def _check_counts(r, folders):
@@ -160,6 +166,7 @@ def _check_counts(r, folders):
                                     + ('Copy annotations.txt of its videos again.' if whole else 'This folder is a part of it.'))
     if r.without_frames: r.add('note', f'{r.root}: {len(r.without_frames)} clips have no frames on disk. Read with frames="available" or frames="none".')
 
+# %% ../../nbs/13_data.doctor.ipynb #fb484ebd
 def doctor(
     root:Path, # the folder that holds videos/, or videos/ itself
     boxes:str='annotation', # boxes to check: annotation, tracking, or the path of tracks_normalized.pkl
