@@ -110,14 +110,14 @@ def _load_clip(model:str, pretrained:str, cache_dir:str)->tuple:
         raise BankError(f"open_clip cannot make {model} with the weights {pretrained!r} ({type(e).__name__}: {why}). Ways out: give a local "
             "weights file of this model as `pretrained`; or, without a network, build the bank on another machine, `save` it, and `load` that small file here.") from e
 
-# %% ../nbs/03_clip.ipynb #0a6650ea
+# %% ../nbs/03_clip.ipynb #2049fad2
 @patch(cls_method=True)
 def build(cls:TextBank,
     labels:list[str], # K action labels
-    model:str='ViT-B-32', # open_clip's name of the model; 'hf-hub:owner/name' and 'local-dir:folder' too
+    model:str='ViT-B-32', # open_clip's name of the model; 'hf-hub:owner/name' and 'local-dir:folder' come with weights of their own
     pretrained:str='openai', # open_clip's tag, or a weights file of `model`; None: random weights, for tests
     prompts:tuple[str]=PROMPTS, # P templates, with {} in the place of the label
-    device:str=None, # where to encode; None: the CPU, which takes seconds
+    device:str=None, # where to encode; None: the CPU, under a minute for ViT-B-32
     cache_dir:str=None, # where downloads are kept; None: open_clip's own choice
 )->TextBank: # on the CPU
     "Ask CLIP's text encoder once for every label and prompt (Sec. 4.2), then let it go."
