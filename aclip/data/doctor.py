@@ -128,13 +128,13 @@ def _check_frames(r, folder, targets, decode):
         if size != usual: r.add('error', f'{p}: frame of {size[0]} x {size[1]} (height x width). Expected {usual[0]} x {usual[1]} as in the rest of the video. Extract it again.')
     return usual
 
-# %% ../../nbs/13_data.doctor.ipynb #ccaf2dd9
+# %% ../../nbs/13_data.doctor.ipynb #d626ee4a
 def _check_boxes(r, source, video, t, size):
     "Findings about the boxes of one clip."
     tracks = getattr(source, 'keywords', {}).get('folder')
-    before = r.levels['error']
+    before = len(r.findings)
     if tracks: _parse_all(r, tracks/f'{video}/{t.frame}/{t.frame}.txt', parse_track) # all bad lines of a track file
-    if r.levels['error'] > before: return
+    if len(r.findings) > before: return
     try: r.clipped += source(video, t, size)[2]
     except DataError as e: r.add('error', e)
 
