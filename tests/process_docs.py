@@ -18,7 +18,7 @@ def main():
         warnings.simplefilter('always')
         cache = proc_nbs(n_workers=0, force=True)
     ours = [w for w in caught if 'nbdev' in Path(w.filename).parts]
-    for w in ours: print(w.message)
+    for w in ours: print(*(p.name for p in sorted(Path('nbs').glob('*.ipynb')) if any(c['source'] and ''.join(c['source']) in str(w.message) for c in json.loads(p.read_text())['cells'])), w.message)
     with tempfile.TemporaryDirectory() as d:
         pages = sorted(cache.rglob('*.ipynb'))
         for f in pages: (Path(d)/f.with_suffix('.qmd').name).write_text(page(json.loads(f.read_text(encoding='utf-8'))), encoding='utf-8')
