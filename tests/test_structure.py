@@ -18,7 +18,7 @@ FLOORS = {1: {'layers', 'clip', 'distill', 'lora', 'metrics', 'data.clips', 'che
           4: {'core'},
           5: {'zoo', 'features'},
           6: {'learner'},
-          7: {'visual', 'experiments', 'cli'}}
+          7: {'visual', 'experiments', 'commands', 'cli'}}
 FLOOR = {room: n for n,rooms in FLOORS.items() for room in rooms}
 
 TOP = {'nbs', 'aclip', 'tests', 'settings.ini', 'setup.py', '_quarto.yml', 'README.md', 'pyproject.toml', 'LICENSE', 'MANIFEST.in',
@@ -209,7 +209,7 @@ def definitions(room):
             if isinstance(m, ast.FunctionDef) and (m.name == '__init__' or m.name[0] != '_'): yield f'{n.name}.{m.name}',m,n
 
 def parameters(f):
-    "Parameters that need a comment: all but self, *args and **kwargs without annotation of use."
+    "Parameters that need a comment: all but self, *args and **kwargs."
     args = [*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs]
     return [a for a in args if a.arg not in ('self', 'cls') and a.arg[0] != '_']
 
@@ -232,6 +232,8 @@ def test_docments(room):
             for a in parameters(n):
                 check(a.lineno, f'{a.arg} of {name}')
                 if lines.count(a.lineno) > 1: wrong.append(f'line {a.lineno}: {a.arg} of {name} shares its line with another parameter')
+            result = n.returns is not None and ast.unparse(n.returns) != 'None' and not any('property' in ast.unparse(d) for d in n.decorator_list)
+            if result: check(n.returns.end_lineno, f'the result of {name}')
     assert not wrong, f'{modules[room].relative_to(root)}:\n' + '\n'.join(wrong)
 
 @each_room
