@@ -1,5 +1,5 @@
 "What `nbdev-proc-nbs` does, without its offer to download Quarto; a warning is an error. Then panache lints each page."
-import json, subprocess, sys, tempfile, warnings
+import json, re, subprocess, sys, tempfile, warnings
 from pathlib import Path
 
 RULES = 'undefined-references,undefined-anchor,quarto-schema' # @fig-x, @eq-x, footnotes, #anchors of the page itself, front matter
@@ -10,6 +10,13 @@ def page(nb): # one processed notebook, parsed
     block = lambda c: text(c) if c['cell_type'] != 'code' else '```{python}\n' + text(c) + '\n```'
     return '\n\n'.join(block(c).rstrip() for c in nb['cells']) + '\n'
 
+def where(message): # warning that quotes a cell
+    "Names of the notebooks that have the quoted cell; nbdev does not say."
+    plain = lambda text: re.sub(r'^#\|.*\n?', '', text, flags=re.M).strip()
+    quoted = plain(message.partition('---\n')[2].rpartition('---')[0])
+    return [p.name for p in sorted(Path('nbs').glob('*.ipynb')) if quoted in
+            (plain(''.join(c['source'])) for c in json.loads(p.read_text(encoding='utf-8'))['cells'])]
+
 def main():
     from nbdev.quarto import refresh_quarto_yml
     from nbdev.serve import proc_nbs
@@ -18,7 +25,7 @@ def main():
         warnings.simplefilter('always')
         cache = proc_nbs(n_workers=0, force=True)
     ours = [w for w in caught if 'nbdev' in Path(w.filename).parts]
-    for w in ours: print(*(p.name for p in sorted(Path('nbs').glob('*.ipynb')) if any(c['source'] and ''.join(c['source']) in str(w.message) for c in json.loads(p.read_text())['cells'])), w.message)
+    for w in ours: print(*where(str(w.message)), w.message)
     with tempfile.TemporaryDirectory() as d:
         pages = sorted(cache.rglob('*.ipynb'))
         for f in pages: (Path(d)/f.with_suffix('.qmd').name).write_text(page(json.loads(f.read_text(encoding='utf-8'))), encoding='utf-8')
