@@ -66,12 +66,12 @@ def _from_file(make, name, weights):
     if left: raise CheckpointError(f"{weights} is not of timm's {name}: {len(left)} of its weights are not in it, such as {left[0]}")
     return net
 
-# %% ../nbs/20_base.ipynb #39f1a5c8
+# %% ../nbs/20_base.ipynb #c4536945
 def crop_actors(
     maps:Tensor, # feature maps (M, C, h, w)
     boxes:Tensor, # (M, N, 4), x1 y1 x2 y2 in 0..1
     size:int=5, # bins per side
-)->Tensor: # (M, N, C*size*size)
+)->Tensor: # (M, N, C size^2)
     "RoIAlign: the part of each map that lies in each actor's box, one bilinear sample per bin."
     M,N = boxes.shape[:2]
     h,w = maps.shape[-2:]

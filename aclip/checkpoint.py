@@ -7,8 +7,8 @@ Docs: https://aclip-gar.github.io/aclip/checkpoint.html.md"""
 # %% auto #0
 __all__ = ['CheckpointError', 'save_tensors', 'read_meta', 'load_tensors', 'unique_state', 'load_state']
 
-# %% ../nbs/02_checkpoint.ipynb #a76cda4c
-import json, os
+# %% ../nbs/02_checkpoint.ipynb #5defe1e3
+import contextlib, json, os
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -18,9 +18,9 @@ from torch import nn, Tensor
 class CheckpointError(ValueError):
     "A checkpoint that cannot be written, read, or does not fit the model."
 
-# %% ../nbs/02_checkpoint.ipynb #793394b7
+# %% ../nbs/02_checkpoint.ipynb #c41a90aa
 def save_tensors(
-    path:Path, # file to write, usually *.safetensors; folders are made
+    path:Path, # file to write, usually .safetensors; folders are made
     tensors:dict[str,Tensor], # what to save, by name
     meta:dict, # anything JSON can hold; kept in the file's header
 )->Path: # `path`
@@ -34,7 +34,8 @@ def save_tensors(
     except (OSError, SafetensorError) as e:
         kept = " The file that was there is untouched." if path.exists() else ""
         raise CheckpointError(f"could not save {path}: {e}.{kept} Free some space or choose a folder you can write to.") from e
-    finally: part.unlink(missing_ok=True)
+    finally:
+        with contextlib.suppress(OSError): part.unlink()
     return path
 
 # %% ../nbs/02_checkpoint.ipynb #c6693b95

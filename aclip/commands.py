@@ -42,11 +42,11 @@ RECIPES = {1: Recipe('1-backbone', 200, 1e-5,  8, 0, 'constant', 0.),
            2: Recipe('2-relation', 150, 2e-4, 32, 0, 'steps',    0.),
            3: Recipe('3-text',      30, 1e-4,  8, 5, 'cosine',   0.01)}
 
-# %% ../nbs/41_commands.ipynb #731f9720
+# %% ../nbs/41_commands.ipynb #cf89d106
 def recipe(
     step:int, # 1, 2 or 3
     **changes, # fields of `Recipe`; None leaves the default
-)->Recipe:
+)->Recipe: # ready to run
     "The recipe of a step, with changes."
     r = RECIPES[step]
     changes = {k: v for k,v in changes.items() if v is not None}
@@ -104,14 +104,14 @@ def train_step(
     (folder/'run.json').write_text(json.dumps(run, indent=1))
     return run
 
-# %% ../nbs/41_commands.ipynb #faf399b4
+# %% ../nbs/41_commands.ipynb #08301b11
 def train(
     data:Path, # dataset folder in the official Volleyball layout
     out:Path, # folder of the run
     config:Config, # the model; its `step` is set by `steps`
     steps:tuple[int,...]=(1, 2, 3), # which steps, in order
     init:Path=None, # checkpoint that the first step builds on; None: the step before in `out`
-    bank:Path=None, # text bank for step 3, from `aclip text-bank`
+    bank:Path=None, # text bank for step 3, from `aclip text-bank`; 'random' for orthogonal random vectors; None: no distillation
     protocol:str='val', # a key of `PROTOCOLS`
     boxes:str='annotation', # see `read_volleyball`
     frames:str='required', # 'required' or 'available', see `read_volleyball`
@@ -125,7 +125,8 @@ def train(
     "Train one or more of the three steps."
     out = Path(out)
     if protocol not in PROTOCOLS: raise ValueError(f"protocol is {protocol!r}; choose {', '.join(PROTOCOLS)}")
-    teacher = TextBank.load(bank).match(config.actions) if bank and 3 in steps else None
+    teacher = None
+    if bank and 3 in steps: teacher = TextBank.random(config.actions) if bank == 'random' else TextBank.load(bank).match(config.actions)
     folders = {s: _fresh(out/RECIPES[s].name, overwrite) for s in steps}
     train_split,valid_split = PROTOCOLS[protocol]
     read = partial(read_volleyball, data, boxes=boxes, frames=frames)

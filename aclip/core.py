@@ -32,7 +32,7 @@ def find_relation(
         if m is relation: return n
     raise ValueError(f"the {type(relation).__name__} given as relation is not inside {type(base).__name__}")
 
-# %% ../nbs/30_core.ipynb #f2dd3e97
+# %% ../nbs/30_core.ipynb #e15c9ea8
 class ActivityCLIP(nn.Module):
     "An image branch, frozen, with a text branch plugged in (Sec. 3.2, Fig. 2)."
     def __init__(self,
@@ -61,9 +61,13 @@ class ActivityCLIP(nn.Module):
         self.log_tau = nn.Parameter(torch.tensor(math.log(tau)), requires_grad=learn_tau)
         self.train(self.training)
     @property
-    def relation(self)->nn.Module: return self.base.get_submodule(self.relation_name)
+    def relation(self)->nn.Module: # the base's relation module
+        "What the image branch relates actors with, and the text branch through its view."
+        return self.base.get_submodule(self.relation_name)
     @property
-    def tau(self)->Tensor: return self.log_tau.exp()
+    def tau(self)->Tensor: # scalar, positive
+        "Temperature of distillation (Eq. 1, 3)."
+        return self.log_tau.exp()
 
 # %% ../nbs/30_core.ipynb #741624db
 @patch

@@ -8,9 +8,10 @@ Docs: https://aclip-gar.github.io/aclip/learner.html.md"""
 __all__ = ['GroupLoss', 'Accuracy', 'PartLoss', 'KeepFrozen', 'batchnorms', 'Distill', 'Checkpoints', 'backbone_learner',
            'relation_learner', 'text_learner', 'lr_schedule', 'fit', 'predict_scores', 'report']
 
-# %% ../nbs/32_learner.ipynb #c903c2c9
+# %% ../nbs/32_learner.ipynb #c34f502c
 from functools import partial
 from pathlib import Path
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback, TrainEvalCallback
@@ -135,7 +136,7 @@ class Distill(Callback):
         self.learn.loss_grad = self.loss_grad + self.weight*kd
         self.learn.loss = self.loss_grad.clone()
 
-# %% ../nbs/32_learner.ipynb #30d43b28
+# %% ../nbs/32_learner.ipynb #f7fefa2f
 class Checkpoints(TrackerCallback):
     "Writes `last.safetensors` every epoch and `best.safetensors` at every new best."
     order = TrackerCallback.order+1
@@ -145,7 +146,7 @@ class Checkpoints(TrackerCallback):
         note:dict=None, # more to keep inside the files: seed, protocol, ...
         monitor:str='mca', # column of the progress table that decides what is best
     ):
-        super().__init__(monitor)
+        super().__init__(monitor, comp=np.greater_equal)
         self.folder,self.config,self.note = Path(folder),config,note or {}
     def after_epoch(self):
         "Save."
@@ -164,7 +165,7 @@ def _learner(dls, model, loss, metrics, cbs, wd, precision):
     return Learner(dls, model, loss_func=loss, metrics=metrics, cbs=cbs, wd=wd, wd_bn_bias=True, train_bn=False,
                    opt_func=partial(OptimWrapper, opt=torch.optim.AdamW), splitter=trainable_params)
 
-# %% ../nbs/32_learner.ipynb #ca206cf2
+# %% ../nbs/32_learner.ipynb #755a8812
 def backbone_learner(
     dls, # fastai DataLoaders of clips, one frame each
     model:BaseModel, # a `BaseNet`: features and classifiers
@@ -172,12 +173,12 @@ def backbone_learner(
     wd:float=0., # weight decay
     precision:str='fp32', # 'fp32', 'fp16' or 'bf16'
     cbs:list=(), # more callbacks
-)->Learner:
+)->Learner: # ready for `fit`
     "Step one: backbone, embedding and classifiers on single frames; BatchNorm keeps its statistics."
     metrics = [PartLoss('activity_loss'), PartLoss('action_loss'), Accuracy(mca), Accuracy(mpca), Accuracy(mca, 'action', 'action_acc')]
     return _learner(dls, model, GroupLoss(class_weights=class_weights), metrics, [KeepFrozen(*batchnorms(model)), *cbs], wd, precision)
 
-# %% ../nbs/32_learner.ipynb #57f1af65
+# %% ../nbs/32_learner.ipynb #4d66f723
 def relation_learner(
     dls, # fastai DataLoaders of clips
     model:BaseModel, # an image branch whose features come from step one
@@ -185,13 +186,13 @@ def relation_learner(
     wd:float=0., # weight decay
     precision:str='fp32', # 'fp32', 'fp16' or 'bf16'
     cbs:list=(), # more callbacks
-)->Learner:
+)->Learner: # ready for `fit`
     "Step two: relation, embedding and classifiers; the backbone is frozen."
     freeze(model.features.backbone)
     learn = backbone_learner(dls, model, class_weights, wd, precision, cbs)
     return learn.add_cb(KeepFrozen(model.features.backbone))
 
-# %% ../nbs/32_learner.ipynb #b25cdb7d
+# %% ../nbs/32_learner.ipynb #60a9d1f8
 def text_learner(
     dls, # fastai DataLoaders of clips
     model:ActivityCLIP, # an image branch with its text branch
@@ -204,7 +205,7 @@ def text_learner(
     wd:float=0.01, # weight decay
     precision:str='fp32', # 'fp32', 'fp16' or 'bf16'
     cbs:list=(), # more callbacks
-)->Learner:
+)->Learner: # ready for `fit`
     "Step three: the text branch, taught by the bank; the image branch is frozen (Sec. 3.2)."
     loss = GroupLoss('activity' if fused else 'activity_text', 'action_text' if model.text_action is not None else None)
     parts = [PartLoss('activity_loss'), *[PartLoss('action_loss')]*bool(loss.action), *[PartLoss('kd_loss')]*(bank is not None)]

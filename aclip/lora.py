@@ -43,20 +43,20 @@ def shared_copy(
     "A copy of a module that holds the original's tensors by reference."
     return copy.deepcopy(module, {id(t): t for t in chain(module.parameters(), module.buffers())})
 
-# %% ../nbs/06_lora.ipynb #37d15bb8
+# %% ../nbs/06_lora.ipynb #039f2da0
 def linears(
     module:nn.Module, # where to look
-    targets:tuple[str,...]=(), # patterns for the last part of a name, such as W_q or to_*; none: all
+    targets:tuple[str,...]=(), # patterns for the last part of a name, such as W_q, with shell wildcards; none: all
 )->dict[str,nn.Linear]: # name -> linear map
     "The linear maps inside a module that the targets name; a pattern that finds nothing is an error."
-    found = {n: m for n,m in module.named_modules() if isinstance(m, nn.Linear)}
+    found = {n: m for n,m in module.named_modules(remove_duplicate=False) if isinstance(m, nn.Linear)}
     hits = lambda pat: {n for n in found if fnmatch.fnmatch(n.split('.')[-1], pat)}
     if not found: raise ValueError(f"{type(module).__name__} has no nn.Linear inside, so LoRA has nothing to adapt")
     for pat in targets:
         if not hits(pat): raise ValueError(f"no linear map of {type(module).__name__} is called {pat!r}; it has {', '.join(found)}")
     return found if not targets else {n: found[n] for n in found if any(n in hits(p) for p in targets)}
 
-# %% ../nbs/06_lora.ipynb #e4a3f746
+# %% ../nbs/06_lora.ipynb #d1ca57ca
 def lora_view(
     relation:nn.Module, # the image branch's relation module; is frozen, otherwise untouched
     r:int, # rank
@@ -64,14 +64,15 @@ def lora_view(
     targets:tuple[str,...]=(), # which linear maps, see `linears`; none: all
 )->nn.Module: # the view: shares every tensor of `relation`, adds A and B
     "The text branch's relation: the image branch's weights by reference, plus a low-rank update (Sec. 3.2, Eq. 4)."
-    view = shared_copy(relation).requires_grad_(False)
+    view,made = shared_copy(relation).requires_grad_(False),{}        # made: a map with two names gets one adapter
     for name,W0 in linears(view, targets).items():
         path,_,last = name.rpartition('.')
         parent = view.get_submodule(path)
         if isinstance(parent, nn.MultiheadAttention):
             raise ValueError(f"{name}: nn.MultiheadAttention never calls its linear maps, so an adapter there is dead; use aclip.layers.Attention or name other targets")
-        try: lora = LoRALinear(W0, r, alpha)
-        except ValueError as e: raise ValueError(f"relation.{name}: {e}") from None
-        if path or last: setattr(parent, last, lora)
-        else: view = lora                                 # the relation itself is one linear map
+        if W0 not in made:
+            try: made[W0] = LoRALinear(W0, r, alpha)
+            except ValueError as e: raise ValueError(f"relation.{name}: {e}") from None
+        if last: setattr(parent, last, made[W0])
+        else: view = made[W0]                             # the relation itself is one linear map
     return view

@@ -16,7 +16,7 @@ from .base import ActorFeatures, Backbone, BaseNet
 from .checkpoint import CheckpointError, load_state, load_tensors, save_tensors, unique_state
 from .core import ActivityCLIP
 
-# %% ../nbs/34_zoo.ipynb #689fe559
+# %% ../nbs/34_zoo.ipynb #82d1d4f3
 BASES = dict(arg=ARG)                                   # base models by name; another one is one more line
 
 @dataclass
@@ -36,13 +36,13 @@ class Config:
     n_actors:int=12 # places for actors in a frame
     relation:dict=field(default_factory=dict) # further arguments of the base model
     text:dict=field(default_factory=dict) # arguments of `ActivityCLIP`
-    def to_dict(self)->dict:
+    def to_dict(self)->dict: # ready for JSON
         "Plain JSON types."
         return asdict(self)
     @classmethod
     def from_dict(cls,
         d:dict, # as from `to_dict`
-    )->"Config":
+    )->"Config": # the configuration
         "Read it back; unknown entries are an error, since ignoring one would build another model."
         unknown = d.keys() - {f.name for f in fields(cls)}
         if unknown: raise CheckpointError(f"the configuration has entries that this version of aclip does not know: {', '.join(sorted(unknown))}; use the version that wrote it, or a newer one")
@@ -64,9 +64,9 @@ def create_model(
     base = BASES[config.model](features, G, K, config.dropout, n_actors=config.n_actors, **config.relation)
     return base if config.step == 2 else ActivityCLIP(base, **config.text)
 
-# %% ../nbs/34_zoo.ipynb #3910086d
+# %% ../nbs/34_zoo.ipynb #f2516a7d
 def save_model(
-    path:Path, # *.safetensors
+    path:Path, # file to write, usually .safetensors
     model:nn.Module, # as from `create_model`
     config:Config, # its configuration
 )->Path: # `path`

@@ -1,0 +1,128 @@
+"ActivityCLIP over sizes and over image branches that were not made for it."
+import itertools
+import pytest, torch
+from torch import nn
+from aclip.arg import ARG, ARGRelation
+from aclip.core import ActivityCLIP
+from aclip.layers import zero_padded
+from aclip.lora import LoRALinear
+
+B,K,G = 2,9,8
+
+class BoxFeatures(nn.Module):
+    "Actor features from boxes, in place of a backbone."
+    def __init__(self, d): super().__init__(); self.d,self.linear = d,nn.Linear(4, d)
+    def forward(self, frames, boxes): return self.linear(boxes)
+
+class NormRelation(nn.Module):
+    "A relation with all that can leak from one branch to the other: BatchNorm, dropout, a LayerNorm, a tied weight."
+    def __init__(self, d):
+        super().__init__()
+        self.W_q,self.W_k,self.bn,self.ln,self.drop = nn.Linear(d, d),nn.Linear(d, d),nn.BatchNorm1d(d),nn.LayerNorm(d),nn.Dropout(.5)
+        self.again = self.W_q
+    def forward(self, x, boxes, mask):
+        x = zero_padded(x, mask[:, None])
+        a = (self.W_q(x) @ self.W_k(x).mT).masked_fill(~mask[:, None, None], -1e9).softmax(-1)
+        y = self.bn((a @ x).flatten(0, 2)).view_as(x)
+        return self.ln(self.again(self.drop(y)) + x)
+
+def arg(T, N, d, norm='nodes'): return ARG(BoxFeatures(d), G, K, n_graphs=3, d_k=8, n_frames=T, n_actors=N, norm=norm)
+def normed(T, N, d):
+    m = arg(T, N, d)
+    m.relation = NormRelation(d)
+    return m
+
+def batch(T, N, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    c = torch.rand(B, T, N, 2, generator=g)*.8 + .1
+    mask = torch.ones(B, N).bool()
+    if N > 2: mask[1, N-2:] = False
+    return torch.zeros(B, T, 3, 1, 1, dtype=torch.uint8),torch.cat([c - .05, c + .05], -1),mask
+
+sizes = pytest.mark.parametrize('T,N,d,make', [(*s, m) for s,m in itertools.product([(1, 1, 16), (3, 12, 16), (2, 5, 32)], (arg, normed))])
+
+@sizes
+def test_plugging_in_changes_nothing(T, N, d, make):
+    torch.manual_seed(0)
+    base,xs = make(T, N, d).eval(),batch(T, N)
+    before = base(*xs)
+    out = ActivityCLIP(base, r=2, d2=16, layers=1, heads=2)(*xs)
+    assert torch.equal(out['activity_image'], before['activity']) and torch.equal(out['action'], before['action'])
+    assert torch.equal(out['activity'], out['activity_image'] + out['activity_text'])
+    assert out['text'].shape == (B, T, N, 16)
+
+@sizes
+def test_without_B_the_view_is_the_relation(T, N, d, make):
+    torch.manual_seed(0)
+    model,(_,boxes,mask) = ActivityCLIP(make(T, N, d), r=2, d2=16, layers=1, heads=2).eval(),batch(T, N)
+    x = torch.randn(B, T, N, d)
+    assert torch.equal(model.text_relation(x, boxes, mask), model.relation(x, boxes, mask))
+
+@sizes
+def test_training_leaves_the_image_branch_to_the_bit(T, N, d, make):
+    torch.manual_seed(0)
+    base,xs = make(T, N, d),batch(T, N)
+    before = {k: v.clone() for k,v in base.state_dict().items()}
+    model = ActivityCLIP(base, r=2, d2=16, layers=1, heads=2).train()
+    opt = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=.1)
+    for _ in range(3): opt.zero_grad(); model(*xs)['activity_text'].square().sum().backward(); opt.step()
+    for k,v in base.state_dict().items(): assert torch.equal(v, before[k]), k
+    shared = {p.data_ptr() for p in base.relation.parameters()}
+    adapters = [m for m in model.text_relation.modules() if isinstance(m, LoRALinear)]
+    assert adapters and all(m.W0.weight.data_ptr() in shared for m in adapters)
+    alive = [m for m in adapters if m.A.weight.grad.any() and m.B.grad.any()]
+    # one actor alone attends to himself whatever the query says, so its maps cannot learn there
+    assert len(alive) == len(adapters) or N*T == 1 or T*N <= 3 and make is normed
+    assert not any(m.training for m in base.modules())
+
+def test_a_tied_map_gets_one_adapter():
+    model = ActivityCLIP(normed(3, 5, 16), r=2, d2=16, layers=1, heads=2)
+    assert model.text_relation.W_q is not None and isinstance(model.text_relation.again, LoRALinear)
+
+@sizes
+def test_padding_never_matters(T, N, d, make):
+    if N < 3: pytest.skip('no padding in a single place')
+    torch.manual_seed(0)
+    model,(f,boxes,mask) = ActivityCLIP(make(T, N, d), r=2, d2=16, layers=1, heads=2).eval(),batch(T, N)
+    for m in model.text_relation.modules():
+        if isinstance(m, LoRALinear): nn.init.normal_(m.B)
+    x = torch.randn(B, T, N, d)
+    dirty = torch.where(mask[:, None, :, None], x, torch.nan)
+    a,b = model.text_branch(x, boxes, mask),model.text_branch(dirty, boxes, mask)
+    assert torch.equal(a['activity_text'], b['activity_text'])
+
+@pytest.mark.parametrize('N', (1, 4, 12))
+def test_actors_permute(N):
+    torch.manual_seed(0)
+    model = ActivityCLIP(arg(3, N, 16, norm='features'), r=2, d2=16, layers=2, heads=2).eval()
+    for m in model.text_relation.modules():
+        if isinstance(m, LoRALinear): nn.init.normal_(m.B, std=.02)
+    f,boxes,mask = batch(3, N)
+    p = torch.randperm(N)
+    a,b = model(f, boxes, mask),model(f, boxes[:, :, p], mask[:, p])
+    for k in ('activity', 'activity_text', 'activity_image'): torch.testing.assert_close(a[k], b[k], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(a['action'][:, p], b['action'], rtol=1e-4, atol=1e-4)
+
+@pytest.mark.parametrize('text_actions,learn_tau', itertools.product((False, True), repeat=2))
+def test_what_trains(text_actions, learn_tau):
+    model = ActivityCLIP(arg(3, 4, 16), r=2, d2=16, layers=1, heads=2, text_actions=text_actions, learn_tau=learn_tau)
+    trains = {n.split('.')[0] for n,p in model.named_parameters() if p.requires_grad}
+    assert trains == {'image2text', 'text_relation', 'text_activity', *['text_action']*text_actions, *['log_tau']*learn_tau}
+    assert ('action_text' in model(*batch(3, 4))) == text_actions
+
+def test_unplug_gives_back_what_was_trainable():
+    base = arg(3, 4, 16)
+    base.features.requires_grad_(False)
+    want = {n: p.requires_grad for n,p in base.named_parameters()}
+    assert {n: p.requires_grad for n,p in ActivityCLIP(base, r=2, d2=16, layers=1, heads=2).unplug().named_parameters()} == want
+
+def test_moving_keeps_one_W0():
+    model = ActivityCLIP(arg(3, 4, 16), r=2, d2=16, layers=1, heads=2).double().float()
+    for name in ('theta', 'phi', 'gcn'): assert getattr(model.text_relation, name).W0.weight is getattr(model.relation, name).weight
+
+@pytest.mark.parametrize('norm,T,N', [(n, t, k) for n in ('nodes', 'features') for t,k in ((1, 4), (3, 12), (6, 5))])
+def test_arg_twice_is_once(norm, T, N):
+    torch.manual_seed(0)
+    rel,(_,boxes,mask) = ARGRelation(16, 3, 8, n_frames=T, n_actors=N, norm=norm),batch(T, N)
+    x,kept = torch.randn(B, T, N, 16),boxes.clone()
+    assert torch.equal(rel(x, boxes, mask), rel(x, boxes, mask)) and torch.equal(boxes, kept)
