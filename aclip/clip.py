@@ -130,10 +130,10 @@ def build(cls:TextBank,
     weights = pretrained and ('own weights' if ':' in model else Path(pretrained).name)
     return cls(tuple(labels), tuple(prompts), features, 1/clip.logit_scale.exp().item(), dict(model=model, pretrained=weights, open_clip=version))
 
-# %% ../nbs/03_clip.ipynb #da1e2521
+# %% ../nbs/03_clip.ipynb #973739aa
 @patch
 def save(self:TextBank,
-    path:Path, # file to write, usually *.safetensors
+    path:Path, # file to write, usually .safetensors
 )->Path: # `path`
     "Write the bank to one file, or leave the old file whole and raise `BankError`."
     meta = dict(labels=self.labels, prompts=self.prompts, tau=self.tau, source=self.source)
