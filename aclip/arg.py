@@ -30,7 +30,7 @@ def neighbours(
     if mask is not None: near = near & mask[..., None, :]
     return near | torch.eye(c.shape[-2], dtype=torch.bool, device=c.device)
 
-# %% ../nbs/21_arg.ipynb #2962bb19
+# %% ../nbs/21_arg.ipynb #f34d7554
 class GraphNorm(nn.Module):
     "LayerNorm for each graph: over all real nodes and features together, or over features alone."
     def __init__(self,
@@ -50,7 +50,7 @@ class GraphNorm(nn.Module):
         "Normalise, scale, shift."
         if self.n_nodes is None: return F.layer_norm(h, h.shape[-1:], eps=self.eps)*self.weight + self.bias
         if mask is None: return F.layer_norm(h, h.shape[-2:], eps=self.eps)*self.weight + self.bias
-        real = mask[:, None, :, None].to(h.dtype)
+        h,real = h.float(),mask[:, None, :, None].float()                  # sums of 36 x 1024 squares overflow in half precision
         n = real.sum((-2, -1), keepdim=True)*h.shape[-1]
         c = h - (h*real).sum((-2, -1), keepdim=True)/n
         var = (c*c*real).sum((-2, -1), keepdim=True)/n

@@ -126,3 +126,13 @@ def test_arg_twice_is_once(norm, T, N):
     rel,(_,boxes,mask) = ARGRelation(16, 3, 8, n_frames=T, n_actors=N, norm=norm),batch(T, N)
     x,kept = torch.randn(B, T, N, 16),boxes.clone()
     assert torch.equal(rel(x, boxes, mask), rel(x, boxes, mask)) and torch.equal(boxes, kept)
+
+@pytest.mark.parametrize('dtype', (torch.bfloat16, torch.float16))
+@pytest.mark.parametrize('norm', ('nodes', 'features'))
+def test_arg_in_half_precision(norm, dtype):
+    torch.manual_seed(0)
+    rel,(_,boxes,mask) = ARGRelation(64, 3, 8, n_frames=3, n_actors=12, norm=norm),batch(3, 12)
+    x = 30*torch.randn(B, 3, 12, 64)                        # messages in the hundreds: their squares overflow float16
+    want = rel(x, boxes, mask)
+    with torch.autocast('cpu', dtype=dtype): got = rel(x, boxes, mask)
+    assert got.isfinite().all() and (got - want).norm()/want.norm() < .05
