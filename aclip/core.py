@@ -69,7 +69,7 @@ class ActivityCLIP(nn.Module):
         "Temperature of distillation (Eq. 1, 3)."
         return self.log_tau.exp()
 
-# %% ../nbs/30_core.ipynb #741624db
+# %% ../nbs/30_core.ipynb #4cdf31ec
 @patch
 def train(self:ActivityCLIP,
     mode:bool=True, # training mode for the text branch
@@ -81,6 +81,7 @@ def train(self:ActivityCLIP,
         if isinstance(m, _BatchNorm): m.eval()               # its running statistics are the image branch's own
     return self
 
+# %% ../nbs/30_core.ipynb #58fc8759
 @patch
 def text_branch(self:ActivityCLIP,
     x:Tensor, # the image branch's actor features (B, T, N, D1)
@@ -94,6 +95,7 @@ def text_branch(self:ActivityCLIP,
     if self.text_action is not None: out['action_text'] = self.text_action(y).mean(1)
     return out
 
+# %% ../nbs/30_core.ipynb #2a7668bb
 @patch
 def forward(self:ActivityCLIP,
     frames:Tensor, # (B, T, 3, H, W) uint8, or what `base.embed` takes
@@ -107,6 +109,7 @@ def forward(self:ActivityCLIP,
     out = self.text_branch(x, boxes, mask)
     return dict(activity=activity_image + out['activity_text'], action=action, activity_image=activity_image, **out)
 
+# %% ../nbs/30_core.ipynb #abeb2113
 @patch
 def unplug(self:ActivityCLIP)->nn.Module: # the base, as it was
     "Take the text branch away: the image branch, with the same parameters trainable as before."
