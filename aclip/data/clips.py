@@ -22,8 +22,10 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.torch_core import default_device
 
-# %% ../../nbs/10_data.clips.ipynb #a5468ecf
-class DataError(ValueError): "Something is wrong with the data; the message says where, what was expected and what to do."
+# %% ../../nbs/10_data.clips.ipynb #c45948c5
+class DataError(ValueError):
+    "Something is wrong with the data; the message says where, what was expected and what to do."
+    def __str__(self): return super().__str__().split('DataError: ')[-1].strip() # a loader's worker wraps the message in its traceback
 
 # %% ../../nbs/10_data.clips.ipynb #da89d478
 def normalise_boxes(
@@ -94,7 +96,7 @@ def spread_frames(
                         f'Ask for 1, for all {window}, or for 3, 6 or 9 of a window of at least 9.')
     return [c+d for c in (m, m-1, m+1) for d in (-step, 0, step)][:n]
 
-# %% ../../nbs/10_data.clips.ipynb #82ab7a58
+# %% ../../nbs/10_data.clips.ipynb #d2e6fb75
 def read_frame(
     path:Path, # the JPEG file
     size:tuple, # wanted (height, width)
@@ -112,7 +114,7 @@ def read_frame(
     except FileNotFoundError:
         raise DataError(f'{path} (clip {where}): no such frame. Copy the file there, or leave the clip out.') from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as e: # PIL raises SyntaxError for a broken header
-        raise DataError(f'{path} (clip {where}): cannot be decoded ({e}). Expected a whole JPEG. Copy the file again.') from None
+        raise DataError(f'{path} (clip {where}): cannot be decoded ({e}). Expected a whole image file. Copy the file again.') from None
     return torch.from_numpy(np.array(im)).permute(2, 0, 1).contiguous()
 
 # %% ../../nbs/10_data.clips.ipynb #9404207b

@@ -7,21 +7,21 @@ Docs: https://aclip-gar.github.io/aclip/data.folder.html.md"""
 # %% auto #0
 __all__ = ['read_boxes', 'frame_number', 'frame_window', 'read_folder']
 
-# %% ../../nbs/14_data.folder.ipynb #5167b888
+# %% ../../nbs/14_data.folder.ipynb #7d599685
 import re
 from pathlib import Path
 import numpy as np
-from PIL import Image
 from .clips import Clip, DataError, normalise_boxes
+from .volleyball import frame_size
 
-# %% ../../nbs/14_data.folder.ipynb #27d552b7
+# %% ../../nbs/14_data.folder.ipynb #b246288a
 def read_boxes(
     path:Path, # the boxes file
-)->np.ndarray: # (n, 4) of x y w h, or (n, 6) of frame actor x y w h
+)->tuple: # (n, 4) of x y w h, or (n, 6) of frame actor x y w h; file and line of each row
     "Read a boxes file; `DataError` with the line for anything that is not numbers in four or six columns."
     try: lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except (OSError, UnicodeDecodeError) as e: raise DataError(f'{path}: cannot be read ({e}). Expected a text file of boxes.') from e
-    rows = []
+    rows,where = [],[]
     for i,line in enumerate(lines, 1):
         words = re.split(r'[,\s]+', line.split('#')[0].strip())
         if words == ['']: continue
@@ -29,10 +29,11 @@ def read_boxes(
         except ValueError: raise DataError(f'{path}:{i}: {line!r} is not a row of numbers. Expected x y w h, or frame actor x y w h.') from None
         if len(words) not in (4, 6) or len(words) != len(rows[0]):
             raise DataError(f'{path}:{i}: {len(words)} columns. Expected 4 (x y w h) or 6 (frame actor x y w h), the same in every line.')
+        where.append(f'{path}:{i}')
     if not rows: raise DataError(f'{path}: no boxes in it. Expected one line a box: x y w h, or frame actor x y w h.')
-    return np.array(rows)
+    return np.array(rows),where
 
-# %% ../../nbs/14_data.folder.ipynb #ea0dd266
+# %% ../../nbs/14_data.folder.ipynb #04548e25
 def frame_number(
     path:Path, # a frame file
 )->int: # the last number in its name
@@ -46,16 +47,19 @@ def frame_window(
     target:int=None, # number of the target frame; None: the one in the middle
     length:int=10, # frames in the window
 )->list[Path]: # at most `length` paths in time order
-    "The frames around the target frame; `DataError` for an empty folder or an absent target."
+    "The frames around the target frame; `DataError` for an empty folder, two frames of one number or an absent target."
+    if not Path(folder).is_dir(): raise DataError(f'{folder}: no such folder. Expected the frames of a video.')
     files = sorted((f for f in Path(folder).glob('*') if f.suffix.lower() in ('.jpg', '.jpeg', '.png')), key=frame_number)
     if not files: raise DataError(f'{folder}: no .jpg or .png files. Expected the frames of a video, numbered.')
     numbers = [frame_number(f) for f in files]
+    twins = [f'{a.name} and {b.name}' for a,b in zip(files, files[1:]) if frame_number(a) == frame_number(b)]
+    if twins: raise DataError(f'{folder}: {twins[0]} have the same number, so their order is unknown. The last number in a name counts; rename or remove one.')
     if target is not None and target not in numbers: raise DataError(f'{folder}: no frame {target}; there are {numbers[0]} to {numbers[-1]}. Name one of them as the target.')
     m = len(files)//2 if target is None else numbers.index(target)
     start = max(0, min(m - length//2, len(files) - length))
     return files[start:start+length]
 
-# %% ../../nbs/14_data.folder.ipynb #7e1645a2
+# %% ../../nbs/14_data.folder.ipynb #ea5ce255
 def read_folder(
     frames:Path, # folder of frames
     boxes:Path, # boxes file
@@ -63,12 +67,15 @@ def read_folder(
 )->Clip: # labels are -100, unknown
     "A clip from one's own frames and boxes; `DataError` says what is wrong with which file."
     window = frame_window(frames, target)
-    with Image.open(window[0]) as im: size = im.size[::-1]
-    rows = read_boxes(boxes)
-    if rows.shape[1] == 4: xywh = np.repeat(rows[None], len(window), 0)
+    size,numbers = frame_size(window[0]),np.array([frame_number(f) for f in window])
+    rows,where = read_boxes(boxes)
+    x,y,w,h = rows[:, -4:].T
+    xyxy = np.concatenate([normalise_boxes([b], size, at)[0] for b,at in zip(np.stack([x, y, x+w, y+h], 1), where)])
+    if rows.shape[1] == 4: xyxy = np.repeat(xyxy[None], len(window), 0)
     else:
-        actors = np.unique(rows[:, 1])
-        own = [rows[rows[:, 1] == a] for a in actors]
-        xywh = np.stack([[o[np.abs(o[:, 0] - frame_number(f)).argmin(), 2:] for o in own] for f in window])
-    xyxy,_ = normalise_boxes(np.concatenate([xywh[..., :2], xywh[..., :2] + xywh[..., 2:]], -1), size, str(boxes))
-    return Clip(Path(frames).name, tuple(window), xyxy, np.full(xyxy.shape[1], -100), -100, size)
+        frame,actor = rows[:, :2].T
+        if not np.isin(frame, numbers).any():
+            raise DataError(f'{boxes}: boxes of frames {frame.min():g} to {frame.max():g}, none of frames {numbers[0]} to {numbers[-1]} around the target. Number frames and boxes alike.')
+        own = [np.flatnonzero(actor == a) for a in np.unique(actor)]
+        xyxy = np.stack([[xyxy[o[np.abs(frame[o] - f).argmin()]] for o in own] for f in numbers])
+    return Clip(Path(frames).absolute().name, tuple(window), xyxy, np.full(xyxy.shape[1], -100), -100, size)

@@ -91,7 +91,7 @@ def read_targets(
     "Read the annotated frames of one video; `DataError` at the first bad line."
     return [parse_target(line, where) for where, line in read_lines(path)]
 
-# %% ../../nbs/11_data.volleyball.ipynb #4f547ee6
+# %% ../../nbs/11_data.volleyball.ipynb #918917bb
 def frame_size(
     path:Path, # an image file
 )->tuple: # (height, width) in pixels
@@ -99,7 +99,7 @@ def frame_size(
     try:
         with Image.open(path) as im: return im.size[::-1]
     except (OSError, SyntaxError, Image.DecompressionBombError) as e: # PIL raises SyntaxError for a broken header
-        raise DataError(f'{path}: not a readable image ({e}). Expected a JPEG. Copy the file again.') from None
+        raise DataError(f'{path}: not a readable image ({e}). Expected a whole image file. Copy the file again.') from None
 
 # %% ../../nbs/11_data.volleyball.ipynb #7c97db5c
 def video_size(
@@ -287,7 +287,7 @@ def frame_paths(
     except OSError: there = set()
     return tuple(clip/n for n in names), [n for n in names if n not in there]
 
-# %% ../../nbs/11_data.volleyball.ipynb #51120c32
+# %% ../../nbs/11_data.volleyball.ipynb #4daf341a
 def read_volleyball(
     root:Path, # the folder that holds videos/, or videos/ itself
     split='trainval', # train, val, trainval, test, or numbers of videos
@@ -310,7 +310,7 @@ def read_volleyball(
                 clips.append(Clip(f'{v}/{t.frame}', paths, xyxy, actions, t.activity, size))
     if missing and frames == 'required':
         raise DataError(f'{videos}: {len(missing)} of {len(missing)+len(clips)} clips lack frames; the first is {missing[0]}. Expected all ten frames '
-                        'of every clip. Copy them there, or use frames="available" (clips on disk) or frames="none" (boxes only).')
+                        'of every clip. Copy them there, or use frames="available" (the clips on disk; --available) or frames="none" (boxes only).')
     if not clips: raise DataError(f'{videos}: no clip of split {split!r} with frames={frames!r} ({len(missing)} clips lack frames). '
-                                  'Expected at least one. Check the folder, or choose another split.')
+                                  'Expected at least one. Check the folder, or choose another split (evaluate --split, train --protocol).')
     return clips
