@@ -136,7 +136,7 @@ class Distill(Callback):
         self.learn.loss_grad = self.loss_grad + self.weight*kd
         self.learn.loss = self.loss_grad.clone()
 
-# %% ../nbs/32_learner.ipynb #f7fefa2f
+# %% ../nbs/32_learner.ipynb #ced95dd0
 class Checkpoints(TrackerCallback):
     "Writes `last.safetensors` every epoch and `best.safetensors` at every new best."
     order = TrackerCallback.order+1
@@ -152,6 +152,8 @@ class Checkpoints(TrackerCallback):
         "Save."
         super().after_epoch()
         record = dict(zip(self.recorder.metric_names[1:-1], map(float, self.recorder.values[-1])))
+        if not np.isfinite(record['valid_loss']):
+            raise ValueError(f"epoch {self.epoch+1}: the validation loss is {record['valid_loss']}, training has diverged. Try a lower lr, or fp32. Files in {self.folder} are those of epochs before.")
         meta = dict(config=self.config, note=self.note, epoch=self.epoch+1, epochs=self.n_epoch, record=record)
         for name in ('last', *['best']*self.new_best): save_tensors(self.folder/f'{name}.safetensors', unique_state(self.model), meta)
 
@@ -213,7 +215,7 @@ def text_learner(
     if bank is not None: cbs = [Distill(bank, kd_weight, prompts, pairs, target), *cbs]
     return _learner(dls, model, loss, [*parts, *accs], list(cbs), wd, precision)
 
-# %% ../nbs/32_learner.ipynb #936821ec
+# %% ../nbs/32_learner.ipynb #45693b62
 def lr_schedule(
     lr:float, # the highest learning rate
     warmup:float=5/30, # share of training in which lr grows linearly from a hundredth
@@ -223,7 +225,7 @@ def lr_schedule(
     steps = lambda: combine_scheds([40/150, 40/150, 40/150, 30/150], [SchedNo(f*lr, f*lr) for f in (1, .5, .25, .05)])
     kinds = dict(cosine=lambda: SchedCos(lr, 0.), constant=lambda: SchedNo(lr, lr), steps=steps)
     if kind not in kinds: raise ValueError(f"schedule is {kind!r}; choose {', '.join(kinds)}")
-    if not 0 <= warmup < 1: raise ValueError(f"a warm-up of {warmup:.2f} of the training leaves nothing to train; it must be below 1")
+    if not 0 <= warmup < 1: raise ValueError(f"the warm-up is {warmup:.0%} of the training, it must be from 0% to below 100%; choose fewer epochs of warm-up, or more epochs")
     return combine_scheds([warmup, 1 - warmup], [SchedLin(lr/100, lr), kinds[kind]()]) if warmup else kinds[kind]()
 
 # %% ../nbs/32_learner.ipynb #e45829ba

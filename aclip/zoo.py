@@ -64,7 +64,7 @@ def create_model(
     base = BASES[config.model](features, G, K, config.dropout, n_actors=config.n_actors, **config.relation)
     return base if config.step == 2 else ActivityCLIP(base, **config.text)
 
-# %% ../nbs/34_zoo.ipynb #f2516a7d
+# %% ../nbs/34_zoo.ipynb #0ca5f84b
 def save_model(
     path:Path, # file to write, usually .safetensors
     model:nn.Module, # as from `create_model`
@@ -78,9 +78,10 @@ def load_model(
 )->tuple[nn.Module,Config,dict]: # the model in eval mode, its configuration, and all that the header says
     "Build the model that a file describes and fill it. Nothing in the file is executed."
     state,meta = load_tensors(path)
-    if 'config' not in meta: raise CheckpointError(f"{path}: no model in it (a text bank?); give a checkpoint that `aclip train` has written")
-    config = Config.from_dict(meta['config'])
-    return load_state(create_model(config), state, str(path)).eval(),config,meta
+    if not isinstance(meta.get('config'), dict): raise CheckpointError(f"{path}: no model in it (a text bank?); give a checkpoint that `aclip train` has written")
+    try: model = create_model(config := Config.from_dict(meta['config']))
+    except (ValueError, TypeError) as e: raise CheckpointError(f"{path}: no model can be built from its configuration ({e}). Use the version of aclip that wrote it, or a newer one.") from e
+    return load_state(model, state, str(path)).eval(),config,meta
 
 # %% ../nbs/34_zoo.ipynb #5693a9fd
 _FEATURES = ('activities', 'actions', 'backbone', 'out_indices', 'd', 'crop')
