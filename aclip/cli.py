@@ -7,10 +7,17 @@ Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 # %% auto #0
 __all__ = ['TINY', 'parser', 'main']
 
-# %% ../nbs/42_cli.ipynb #a04df406
-import argparse, contextlib, json, sys, warnings
+# %% ../nbs/42_cli.ipynb #65eeb69e
+import argparse, contextlib, json, re, sys, warnings
 
-# %% ../nbs/42_cli.ipynb #06fd0c8b
+# %% ../nbs/42_cli.ipynb #b9c513f9
+def _from(low, kind=int):
+    "A number from `low` up, for argparse."
+    def number(text):
+        if not (x := kind(text)) >= low: raise argparse.ArgumentTypeError(f'{text} is not a number from {low} up')
+        return x
+    return number
+
 _BOXES = "'annotation' (boxes of the target frame, the default), 'tracking' (volleyball_tracking_annotation), or a tracks_normalized.pkl"
 
 def _data(p):
@@ -18,7 +25,7 @@ def _data(p):
     p.add_argument('--data', required=True, metavar='DIR', help='dataset folder in the official Volleyball layout (videos/<v>/annotations.txt, <v>/<clip>/<frame>.jpg)')
     p.add_argument('--boxes', default='annotation', metavar='WHAT', help=_BOXES)
     p.add_argument('--available', action='store_true', help='use the clips whose frames are on disk instead of requiring all')
-    p.add_argument('--workers', type=int, default=2, metavar='N', help='processes that decode frames; default 2')
+    p.add_argument('--workers', type=_from(0), default=2, metavar='N', help='processes that decode frames; default 2')
 
 def _common(p):
     "What every subcommand has."
@@ -26,11 +33,12 @@ def _common(p):
     p.add_argument('--quiet', action='store_true', help='no progress bars')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
 
-# %% ../nbs/42_cli.ipynb #52b81db2
+# %% ../nbs/42_cli.ipynb #9b66b4f3
 def _doctor_options(p):
     p.add_argument('--data', required=True, metavar='DIR', help='dataset folder to examine')
     p.add_argument('--boxes', default='annotation', metavar='WHAT', help=_BOXES)
     p.add_argument('--decode', action='store_true', help='decode every frame, not only its beginning and end (slow)')
+    p.epilog = 'Exit status 1 if anything is broken.'
 
 def _doctor(a):
     from aclip.data.doctor import doctor
@@ -52,7 +60,7 @@ def _bank(a):
     K,P,D = bank.features.shape
     return dict(file=a.out, labels=list(bank.labels), prompts=list(bank.prompts), width=D, tau=bank.tau, source=bank.source),f"{a.out}: {K} labels, {P} prompts, width {D}, tau {bank.tau:.4f}"
 
-# %% ../nbs/42_cli.ipynb #bdbf310d
+# %% ../nbs/42_cli.ipynb #915a0040
 def _train_options(p):
     _data(p)
     p.add_argument('--out', required=True, metavar='DIR', help='folder of the run; each step gets a folder inside')
@@ -66,7 +74,7 @@ def _train_options(p):
     p.add_argument('--overwrite', action='store_true', help='replace checkpoints that are there')
     p.add_argument('--tiny', action='store_true', help='other defaults, for a first try: minutes on a laptop, nothing to download')
     g = p.add_argument_group('recipe (default: as in the paper and the official ARG code)')
-    for name,kind in (('epochs', int), ('lr', float), ('bs', int), ('warmup', float), ('wd', float)): g.add_argument(f'--{name}', type=kind)
+    for name,kind in (('epochs', _from(1)), ('lr', _from(0, float)), ('bs', _from(1)), ('warmup', _from(0, float)), ('wd', _from(0, float))): g.add_argument(f'--{name}', type=kind)
     g.add_argument('--schedule', choices=('cosine', 'constant', 'steps'))
     _model_options(p.add_argument_group('image branch'))
     _text_options(p.add_argument_group('text branch'))
@@ -77,16 +85,16 @@ def _model_options(g):
     g.add_argument('--maps', nargs='+', type=int, metavar='I', help="which of timm's feature maps; default Mixed_5d and Mixed_6e of Inception-v3, else the last")
     g.add_argument('--backbone-weights', metavar='FILE', help="local file of the backbone's weights")
     g.add_argument('--no-pretrained', action='store_true', help='start the backbone from random weights')
-    g.add_argument('--size', nargs=2, type=int, default=[720, 1280], metavar=('H', 'W'), help='frames are resized to this; default 720 1280')
-    g.add_argument('--width', type=int, default=1024, metavar='D', help='width of actor features; default 1024')
-    g.add_argument('--graphs', type=int, default=16, metavar='N', help="ARG's graphs; default 16")
+    g.add_argument('--size', nargs=2, type=_from(1), default=[720, 1280], metavar=('H', 'W'), help='frames are resized to this; default 720 1280')
+    g.add_argument('--width', type=_from(1), default=1024, metavar='D', help='width of actor features; default 1024')
+    g.add_argument('--graphs', type=_from(1), default=16, metavar='N', help="ARG's graphs; default 16")
     g.add_argument('--norm', default='nodes', choices=('nodes', 'features'), help="ARG's LayerNorm: over all nodes (default) or each node alone")
 
 def _text_options(g):
-    g.add_argument('--r', type=int, default=7, help='rank of LoRA; default 7')
+    g.add_argument('--r', type=_from(1), default=7, help='rank of LoRA; default 7')
     g.add_argument('--alpha', type=float, default=8., help='gain of LoRA; default 8')
-    g.add_argument('--layers', type=int, default=6, help='encoder layers of Image2Text; default 6')
-    g.add_argument('--kd-weight', type=float, default=1., help='weight of the distillation loss; default 1')
+    g.add_argument('--layers', type=_from(0), default=6, help='encoder layers of Image2Text; default 6')
+    g.add_argument('--kd-weight', type=_from(0, float), default=1., help='weight of the distillation loss; default 1')
     g.add_argument('--prompts', default='random', choices=('random', 'mean'), help='one prompt drawn per actor (default) or all averaged')
     g.add_argument('--pairs', default='frame', choices=('frame', 'clip'), help='distil every frame of an actor (default) or its mean')
     g.add_argument('--target', default='uniform', choices=('uniform', 'softmax'), help='how the ground truth of distillation is normalised')
@@ -94,7 +102,7 @@ def _text_options(g):
     g.add_argument('--text-actions', action='store_true', help='also an action loss in the text branch')
     g.add_argument('--learn-tau', action='store_true', help='train the temperature')
 
-# %% ../nbs/42_cli.ipynb #c91696e3
+# %% ../nbs/42_cli.ipynb #b0593a94
 def _train(a):
     if 3 in a.steps and not a.bank and not a.no_kd: raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
     from aclip.commands import train
@@ -104,17 +112,18 @@ def _train(a):
                     text=dict(r=a.r, alpha=a.alpha, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau))
     distill = dict(kd_weight=a.kd_weight, prompts=a.prompts, pairs=a.pairs, target=a.target, fused=a.fused)
     changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule')}
+    if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
     runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
                  not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, class_weights=ACTION_WEIGHTS, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet)
     line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, best MCA {100*r['best']['mca']:.1f} ({a.protocol})"
     return runs,'\n'.join([*map(line, runs), f"checkpoints in {a.out}"])
 
-# %% ../nbs/42_cli.ipynb #18f4e689
+# %% ../nbs/42_cli.ipynb #e9b7e080
 def _evaluate_options(p):
     _data(p)
     p.add_argument('--model', required=True, metavar='FILE', help='checkpoint')
     p.add_argument('--split', default='test', choices=('train', 'val', 'trainval', 'test'), help='default test')
-    p.add_argument('--bs', type=int, default=4, metavar='N', help='clips per batch; default 4')
+    p.add_argument('--bs', type=_from(1), default=4, metavar='N', help='clips per batch; default 4')
     p.add_argument('--out', metavar='DIR', help='folder for evaluation.json and confusion.png')
 
 def _evaluate(a):
@@ -137,8 +146,8 @@ def _predict(a):
     best = lambda s: ', '.join(f'{k} {v:.2f}' for k,v in list(s.items())[:3])
     return r,'\n'.join([f"{r['clip']}: {best(r['scores'])}", *(f"  actor {i}: {best(o['scores'])}" for i,o in enumerate(r['actors']))])
 
-# %% ../nbs/42_cli.ipynb #eabd474b
-TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine', warmup=2.)
+# %% ../nbs/42_cli.ipynb #d641acf5
+TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine')
 
 _COMMANDS = {'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
              'text-bank': (_bank_options, _bank, "encode the action labels with CLIP's text encoder, once"),
@@ -160,7 +169,7 @@ def parser(
         if tiny: s.set_defaults(**TINY)
     return p
 
-# %% ../nbs/42_cli.ipynb #85f2ee8f
+# %% ../nbs/42_cli.ipynb #b19eef07
 def main(
     argv:list[str]=None, # arguments; None: those of the process
 )->int: # exit status
@@ -169,10 +178,15 @@ def main(
     if getattr(a, 'tiny', False): a = parser(tiny=True).parse_args(argv)   # what is given beats these defaults too
     warnings.filterwarnings('ignore', message='.*torch.jit.script')   # said by fastai's own import
     try:
-        with contextlib.redirect_stdout(sys.stderr) if a.json else contextlib.nullcontext(): result,text = _COMMANDS[a.command][1](a)
+        with contextlib.redirect_stdout(sys.stderr): result,text = _COMMANDS[a.command][1](a)
     except (ValueError, OSError) as e:
         if a.debug: raise
-        print(f'aclip {a.command}: {e}', file=sys.stderr)
+        why = re.sub(r'^Exception occured in .*:\s*', '', str(e))       # fastai says so of errors in callbacks
+        start = '\r' if sys.stderr.isatty() else ''                       # a bar may stand in this line
+        print(f'{start}aclip {a.command}: {why}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f'aclip {a.command}: stopped', file=sys.stderr)
+        return 130
     print(json.dumps(result, indent=1) if a.json else text)
-    return 0
+    return int(a.command == 'doctor' and not result['ok'])

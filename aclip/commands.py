@@ -7,7 +7,7 @@ Docs: https://aclip-gar.github.io/aclip/commands.html.md"""
 # %% auto #0
 __all__ = ['RECIPES', 'PROTOCOLS', 'Recipe', 'recipe', 'train_step', 'train', 'evaluate', 'predict']
 
-# %% ../nbs/41_commands.ipynb #3a2918d1
+# %% ../nbs/41_commands.ipynb #c6098bc6
 import contextlib, json, platform, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 import aclip
 from .checkpoint import CheckpointError, read_meta
 from .clip import TextBank
-from .data.clips import clip_dl, clip_dls
+from .data.clips import DataError, clip_dl, clip_dls
 from .data.folder import read_folder
 from .data.volleyball import ACTION_WEIGHTS, read_volleyball
 from .learner import Checkpoints, backbone_learner, fit, predict_scores, relation_learner, report, text_learner
@@ -58,20 +58,34 @@ PROTOCOLS = {'val': ('train', 'val'),                   # select on validation v
              'best-on-test': ('trainval', 'test'),      # the field's habit: the best epoch on the test set
              'overfit': ('train', 'train')}             # a check that everything learns; never a result
 
-# %% ../nbs/41_commands.ipynb #a2f8f054
+# %% ../nbs/41_commands.ipynb #6a999271
 def _fresh(folder:Path, overwrite:bool)->Path:
     "A folder to write a run to; one that holds checkpoints is refused unless `overwrite`."
     there = sorted(folder.glob('*.safetensors'))
-    if there and not overwrite: raise CheckpointError(f"{folder} already holds {there[0].name}; choose another --out, leave this step out of --steps, or say --overwrite")
-    folder.mkdir(parents=True, exist_ok=True)
+    state = '' if (folder/'run.json').exists() else ' of a run that did not end'
+    if there and not overwrite: raise CheckpointError(f"{folder} already holds {there[0].name}{state}; choose another --out, leave this step out of --steps, or say --overwrite")
+    return _made(folder)
+
+def _made(folder:Path)->Path:
+    "The folder, made now: better refused before the work than after it."
+    try: folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise CheckpointError(f"{folder}: cannot be made ({e.strerror}); choose a folder you can write to") from e
     return folder
+
+def _source(step:int, steps:tuple[int,...], init:Path, out:Path)->Path:
+    "The checkpoint that a step builds on; None for step 1."
+    if step == 1: return None
+    if init and step == steps[0]: return init
+    path = out/RECIPES[step-1].name/'best.safetensors'
+    if step-1 not in steps and not path.is_file(): raise CheckpointError(f"step {step} builds on step {step-1}, but there is no {path}; train step {step-1} too, or give its checkpoint with --from")
+    return path
 
 def _machine()->dict:
     "Where a number comes from."
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return dict(aclip=aclip.__version__, torch=torch.__version__, python=platform.python_version(), machine=platform.machine(), system=platform.system(), threads=torch.get_num_threads(), gpu=gpu)
 
-# %% ../nbs/41_commands.ipynb #49925457
+# %% ../nbs/41_commands.ipynb #5142f048
 def train_step(
     model:torch.nn.Module, # the model to train, as from `create_model` or `next_step`
     config:Config, # its configuration
@@ -88,6 +102,8 @@ def train_step(
 )->dict: # what run.json holds
     "Train one step and write its files."
     start = time.time()
+    (folder/'run.json').unlink(missing_ok=True)            # what it says holds for a whole run only
+    if progress: print(f"{recipe.name}: {len(clips[0])} clips, {recipe.epochs} epochs")
     n_frames = (1, len(clips[1][0].frames)) if config.step == 1 else config.n_frames
     dls = clip_dls(*clips, bs=recipe.bs, size=config.size, n_frames=n_frames, num_workers=workers, n_actors=config.n_actors)
     save = Checkpoints(folder, config.to_dict(), note=note)
@@ -104,12 +120,12 @@ def train_step(
     (folder/'run.json').write_text(json.dumps(run, indent=1))
     return run
 
-# %% ../nbs/41_commands.ipynb #08301b11
+# %% ../nbs/41_commands.ipynb #6f035aac
 def train(
     data:Path, # dataset folder in the official Volleyball layout
     out:Path, # folder of the run
     config:Config, # the model; its `step` is set by `steps`
-    steps:tuple[int,...]=(1, 2, 3), # which steps, in order
+    steps:tuple[int,...]=(1, 2, 3), # which steps; they run in order
     init:Path=None, # checkpoint that the first step builds on; None: the step before in `out`
     bank:Path=None, # text bank for step 3, from `aclip text-bank`; 'random' for orthogonal random vectors; None: no distillation
     protocol:str='val', # a key of `PROTOCOLS`
@@ -123,14 +139,16 @@ def train(
     **kw, # further arguments of `train_step`
 )->list[dict]: # what each step's run.json holds
     "Train one or more of the three steps."
-    out = Path(out)
+    out,steps = Path(out),sorted(set(steps))
     if protocol not in PROTOCOLS: raise ValueError(f"protocol is {protocol!r}; choose {', '.join(PROTOCOLS)}")
     teacher = None
     if bank and 3 in steps: teacher = TextBank.random(config.actions) if bank == 'random' else TextBank.load(bank).match(config.actions)
-    folders = {s: _fresh(out/RECIPES[s].name, overwrite) for s in steps}
+    if init and steps[0] == 1: raise ValueError(f"step 1 builds on no checkpoint, but --from is {init}; leave it out, or leave step 1 out of --steps")
+    source = {s: _source(s, steps, init, out) for s in steps}
     train_split,valid_split = PROTOCOLS[protocol]
     read = partial(read_volleyball, data, boxes=boxes, frames=frames)
     clips = read(train_split),read(valid_split)
+    folders = {s: _fresh(out/RECIPES[s].name, overwrite) for s in steps}
     runs = []
     for step in steps:
         set_seed(seed)
@@ -138,13 +156,13 @@ def train(
         if step == 3 and teacher is not None: cfg.text = {'d2': teacher.features.shape[-1], 'tau': teacher.tau, **cfg.text}
         if step == 1: model = create_model(cfg, pretrained, weights)
         else:
-            before,cfg_before,_ = load_model(init or out/RECIPES[step-1].name/'best.safetensors')
-            model,init = next_step(before, cfg_before, cfg),None
+            before,cfg_before,_ = load_model(source[step])
+            model = next_step(before, cfg_before, cfg)
         note = dict(seed=seed, protocol=protocol, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)
         runs.append(train_step(model, cfg, clips, folders[step], recipe(step, **(changes or {})), teacher, note=note, **kw))
     return runs
 
-# %% ../nbs/41_commands.ipynb #00c351af
+# %% ../nbs/41_commands.ipynb #6e2be170
 def evaluate(
     model:Path, # a checkpoint
     data:Path, # dataset folder in the official Volleyball layout
@@ -161,18 +179,18 @@ def evaluate(
     clips = read_volleyball(data, split, boxes=boxes, frames=frames)
     n = len(clips[0].frames) if config.step == 1 else config.n_frames[1]
     dl = clip_dl(clips, bs, config.size, n, num_workers=workers, n_actors=config.n_actors)
+    if out is not None: _made(Path(out))
     scores = predict_scores(net.to(default_device()), dl, progress)
     cm = confusion_matrix(scores['activity'].argmax(-1), scores['activity_true'], len(config.activities))
     result = dict(model=str(model), split=split, protocol=meta.get('note', {}).get('protocol'), **report(scores), labels=config.activities, confusion=cm.tolist())
     if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
         fig = Figure(figsize=(6, 5))
         plot_confusion(cm, config.activities, title=f"{split}: MCA {result['activity']['MCA']:.1f}", ax=fig.subplots())
         fig.savefig(Path(out)/'confusion.png', dpi=120, bbox_inches='tight')
         (Path(out)/'evaluation.json').write_text(json.dumps(result, indent=1))
     return result
 
-# %% ../nbs/41_commands.ipynb #d05f3640
+# %% ../nbs/41_commands.ipynb #c0126b32
 @torch.no_grad()
 def predict(
     model:Path, # a checkpoint
@@ -183,9 +201,13 @@ def predict(
     "What is the group doing, and what is each actor doing?"
     net,config,_ = load_model(model)
     clip = read_folder(frames, boxes, target)
-    n = len(clip.frames) if config.step == 1 else config.n_frames[1]
-    dl = clip_dl([clip], 1, config.size, n, num_workers=0, n_actors=max(config.n_actors, len(clip.actions)))
-    scores = predict_scores(net.to(default_device()), dl)
+    n,N = len(clip.frames) if config.step == 1 else config.n_frames[1],len(clip.actions)
+    if n > len(clip.frames): raise DataError(f"{frames}: {len(clip.frames)} frames, but this model looks at {n} around the target. Put at least {n} numbered frames there.")
+    dl = clip_dl([clip], 1, config.size, n, num_workers=0, n_actors=max(config.n_actors, N))
+    try: scores = predict_scores(net.to(default_device()), dl)
+    except ValueError as e:
+        if N <= config.n_actors: raise
+        raise DataError(f"{boxes}: {N} actors, but this model was made for {config.n_actors}. Leave some out. ({e})") from e
     named = lambda s, labels: {l: round(p, 4) for l,p in sorted(zip(labels, s.softmax(-1).tolist()), key=lambda o: -o[1])}
     activity = named(scores['activity'][0], config.activities)
     t = len(clip.frames)//2
