@@ -1,0 +1,201 @@
+"The command with what users give it by mistake: one clear line, exit status 1, nothing lost."
+import contextlib, io, json, shutil
+from pathlib import Path
+import pytest
+from PIL import Image
+from aclip.checkpoint import read_meta
+from aclip.cli import main
+from aclip.clip import TextBank
+from aclip.data.volleyball import ACTIONS, WINDOW
+from test_checkpoint import small_disk
+
+SIZE = (90, 160)
+CLIPS = {'1/100': 'r-pass 10 20 30 40 standing 50 20 30 40 moving 90 20 30 40 blocking', # training
+         '3/100': 'l_set 5 20 30 40 waiting 50 40 30 40 setting',                        # training
+         '4/100': 'l-spike 10 20 30 40 spiking 50 20 30 40 standing'}                    # test
+SMALL = '--tiny --size 45 80 --width 16 --graphs 2 --layers 0 --r 2 --epochs 1 --workers 0 --available --protocol overfit'.split()
+STEPS = {1: '1-backbone', 2: '2-relation', 3: '3-text'}
+
+def aclip(*argv):
+    "Exit status, standard output and standard error of the command."
+    out,err = io.StringIO(),io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err): status = main([str(a) for a in argv])
+    return status,out.getvalue(),err.getvalue()
+
+def refused(*argv, says):
+    "One line on standard error that starts with the subcommand and holds all of `says`; nothing on standard output."
+    status,out,err = aclip(*argv, *['--quiet'][:argv[0] != 'text-bank'])
+    assert (status, out) == (1, ''), (out, err)
+    assert len(err.splitlines()) == 1 and err.startswith(f'aclip {argv[0]}: '), err
+    for s in says: assert str(s) in err, err
+
+def write_frames(folder, names, size=SIZE):
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in names: Image.effect_noise(size[::-1], 80).convert('RGB').save(folder/n)
+    return folder
+
+def world(root):
+    for name,line in CLIPS.items():
+        video,m = name.split('/')
+        write_frames(root/'videos'/name, [f'{int(m)+d}.jpg' for d in WINDOW])
+        (root/'videos'/video/'annotations.txt').write_text(f'{m}.jpg {line}\n')
+    return root
+
+@pytest.fixture
+def data(tmp_path): return world(tmp_path/'data')
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    "A dataset, a run of all three steps, and two banks: not to be changed."
+    made = tmp_path_factory.mktemp('made')
+    TextBank.random(ACTIONS).save(made/'bank.safetensors')
+    TextBank.random(['running', 'sleeping']).save(made/'other.safetensors')
+    status,_,err = aclip('train', *SMALL, '--data', world(made/'data'), '--out', made/'run', '--bank', made/'bank.safetensors', '--quiet')
+    assert status == 0, err
+    return made
+
+def best(made, step): return made/'run'/STEPS[step]/'best.safetensors'
+
+# --- train -------------------------------------------------------------------
+
+@pytest.mark.parametrize('old,new,says', [('moving', 'running', "unknown action 'running'"), ('50 20', '50 2O', "'2O'"), (' blocking', '', '16 fields'), ('50 20 30', '50 20 0', 'no area')])
+def test_malformed_annotation(data, tmp_path, old, new, says):
+    path = data/'videos/1/annotations.txt'
+    path.write_text(path.read_text().replace(old, new, 1))
+    refused('train', *SMALL, '--data', data, '--out', tmp_path/'run', '--steps', 1, says=[f'{path}:1: ', says])
+    assert not (tmp_path/'run').exists()
+
+@pytest.mark.parametrize('argv,says', [
+    ('--steps 2', ['step 2 builds on step 1', '1-backbone/best.safetensors', '--from']),
+    ('--steps 1 3 --bank random', ['step 3 builds on step 2', '--from']),
+    ('--steps 1 --from {1}', ['step 1 builds on no checkpoint']),
+    ('--steps 2 --from {2}', ['step 2 builds on step 1, but this checkpoint is of step 2']),
+    ('--steps 2 --from {bank}', ['bank.safetensors: no model in it']),
+    ('--steps 3 --from {2}', ['step 3 needs a teacher', '--bank', '--no-kd']),
+    ('--steps 3 --from {2} --bank {other}', ['the bank has no text for blocking', 'aclip text-bank']),
+    ('--steps 3 --from {2} --bank {2}', ['not a text bank']),
+    ('--steps 3 --from {2} --bank nowhere', ['nowhere: no such file']),
+    ('--steps 3 --from {2} --bank random --norm features', ['step 2 was trained with relation=']),
+    ('--steps 1 --boxes tracking', ['volleyball_tracking_annotation']),
+    ('--steps 1 --protocol val', ["no clip of split 'val'", '--protocol']),
+    ('--steps 1 --warmup 1', ['warm-up']),
+    ('--steps 1 --backbone nosuch', ["no model 'nosuch'"]),
+    ('--steps 1 --backbone-weights nowhere', ['no file nowhere'])])
+def test_train_refuses(made, tmp_path, argv, says):
+    names = {str(s): best(made, s) for s in STEPS} | {b: made/f'{b}.safetensors' for b in ('bank', 'other')}
+    for k,v in names.items(): argv = argv.replace('{'+k+'}', str(v))
+    refused('train', *SMALL, '--data', made/'data', '--out', tmp_path/'run', *argv.split(), says=says)
+    assert not list(tmp_path.rglob('*.*'))
+
+@pytest.mark.parametrize('argv', ['--epochs 0', '--epochs x', '--bs 0', '--lr nan', '--wd -1', '--workers -1', '--size 0 80', '--width 0', '--graphs 0', '--r 0', '--layers -1', '--steps 4'])
+def test_numbers_out_of_range(argv, capsys):
+    with pytest.raises(SystemExit) as e: main(['train', '--data', 'x', '--out', 'y', *argv.split()])
+    assert e.value.code == 2 and argv.split()[0] in capsys.readouterr().err
+
+def copy_run(made, tmp_path):
+    run = shutil.copytree(made/'run', tmp_path/'run')
+    return run,{f: f.read_bytes() for f in (run/STEPS[1]).glob('*.safetensors')}
+
+def test_full_disk_keeps_the_old_checkpoints(made, tmp_path):
+    run,before = copy_run(made, tmp_path)
+    with small_disk(): refused('train', *SMALL, '--data', made/'data', '--out', run, '--steps', 1, '--overwrite', says=['could not save', 'last.safetensors', 'untouched', 'Free some space'])
+    assert {f: f.read_bytes() for f in (run/STEPS[1]).iterdir() if f.suffix not in ('.csv', '.json')} == before   # no half-written file either
+
+def test_divergence_keeps_the_old_checkpoints(made, tmp_path):
+    run,before = copy_run(made, tmp_path)
+    refused('train', *SMALL, '--data', made/'data', '--out', run, '--steps', 1, '--overwrite', '--lr', 1e30, '--warmup', 0, says=['epoch 1', 'diverged', 'lower lr'])
+    assert {f: f.read_bytes() for f in before} == before
+
+def test_a_run_that_did_not_end_is_named_so(made, tmp_path):
+    run,_ = copy_run(made, tmp_path)
+    again = 'train', *SMALL, '--data', made/'data', '--out', run, '--steps', 1
+    refused(*again, says=['already holds best.safetensors; choose'])
+    (run/STEPS[1]/'run.json').unlink()
+    refused(*again, says=['best.safetensors of a run that did not end; choose'])
+
+def test_steps_run_in_order_and_once(made, tmp_path):
+    status,out,err = aclip('train', *SMALL, '--data', made/'data', '--out', tmp_path, '--steps', 2, 1, 2, '--json')
+    assert status == 0 and [r['step'] for r in json.loads(out)] == [1, 2]
+    assert '1-backbone: 2 clips, 1 epochs' in err and 'activity_loss' in err                  # the progress table
+
+def test_weights_that_cannot_be_fetched(made, tmp_path, monkeypatch):
+    constants = pytest.importorskip('huggingface_hub.constants')
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path/'cache'))
+    argv = [a for a in SMALL if a != '--tiny']
+    refused('train', *argv, '--data', made/'data', '--out', tmp_path/'run', '--backbone', 'resnet18', '--steps', 1, says=['could not fetch the weights of resnet18', '--backbone-weights FILE', '--no-pretrained'])
+
+# --- doctor, evaluate --------------------------------------------------------
+
+def test_doctor_tells_by_its_status(data):
+    assert aclip('doctor', '--data', data, '--quiet')[0] == 0
+    (data/'videos/3/100/101.jpg').write_bytes(b'')
+    status,out,_ = aclip('doctor', '--data', data, '--json')
+    assert status == 1 and not json.loads(out)['ok']
+
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize('keep', [800, 0])
+def test_damaged_frame(made, data, workers, keep):
+    frame = data/'videos/4/100/101.jpg'
+    frame.write_bytes(frame.read_bytes()[:keep])
+    refused('evaluate', '--model', best(made, 3), '--data', data, '--available', '--workers', workers, says=[f'{frame} (clip 4/100): cannot be decoded', 'Copy the file again'])
+
+@pytest.mark.parametrize('step', STEPS)
+def test_standard_output_is_the_result_alone(made, step):
+    argv = 'evaluate', '--model', best(made, step), '--data', made/'data', '--available', '--workers', 0
+    status,out,err = aclip(*argv, '--json')
+    assert status == 0 and json.loads(out)['clips'] == 1 and '1/1' in err     # the bar is on standard error
+    assert aclip(*argv)[1].startswith('1 clips of test\n')
+
+def test_a_place_that_cannot_be_written(made):
+    refused('evaluate', '--model', best(made, 1), '--data', made/'data', '--available', '--out', best(made, 1), says=['cannot be made', 'choose a folder'])
+
+def test_interrupt_is_no_traceback(monkeypatch):
+    def stop(*_, **__): raise KeyboardInterrupt
+    monkeypatch.setattr('aclip.data.doctor.doctor', stop)
+    assert aclip('doctor', '--data', 'x') == (130, '', 'aclip doctor: stopped\n')
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ValueError, match='nowhere'): main(['evaluate', '--model', 'nowhere', '--data', 'x', '--debug'])
+
+# --- predict -----------------------------------------------------------------
+
+def own(tmp_path, names, boxes, size=SIZE):
+    (tmp_path/'b.txt').write_text(boxes)
+    return '--frames', write_frames(tmp_path/'frames', names, size), '--boxes', tmp_path/'b.txt'
+
+NUMBERED = [f'{i}.png' for i in range(12)]
+def row(n): return '\n'.join(f'{5*i} 20 30 40' for i in range(n))
+
+@pytest.mark.parametrize('names,boxes,actors', [
+    (NUMBERED, row(1), 1), (NUMBERED[:9], row(12), 12), ([f'cam2_{i:03d}.JPEG' for i in range(40)], '# two\n1,2,30,40\n\n5 6 30 40', 2),
+    (NUMBERED, '-5 -5 30 30', 1), (NUMBERED, '5 7 1 2 30 40\n6 7 1 2 30 40\n6 9 4 2 30 40', 2)])
+def test_predict(made, tmp_path, names, boxes, actors):
+    status,out,err = aclip('predict', '--model', best(made, 3), *own(tmp_path, names, boxes, (100, 200)), '--json')  # frames of another size
+    r = json.loads(out)
+    assert status == 0 and len(r['actors']) == actors and len(r['frames']) == min(10, len(names))
+
+@pytest.mark.parametrize('names,boxes,says', [
+    (NUMBERED[:8], row(2), ['8 frames, but this model looks at 9']), (NUMBERED, row(13), ['b.txt: 13 actors', 'made for 12']),
+    (NUMBERED + ['x_3.jpg'], row(2), ['3.png', 'x_3.jpg', 'the same number']), (NUMBERED + ['cover.png'], row(2), ['cover.png: no number']),
+    ([], row(2), ['frames: no .jpg or .png']), (NUMBERED, '# x\n1 2 30 40\n500 2 3 4', ['b.txt:3: ', 'outside the frame']),
+    (NUMBERED, '1 2 0 4', ['b.txt:1: ', 'no area']), (NUMBERED, '90 0 1 2 30 40', ['b.txt: boxes of frames 90 to 90', 'Number frames and boxes alike'])])
+def test_predict_refuses(made, tmp_path, names, boxes, says):
+    refused('predict', '--model', best(made, 3), *own(tmp_path, names, boxes), says=says)
+
+def test_predict_with_one_frame(made, tmp_path):
+    "The model of step 1 needs no more."
+    assert aclip('predict', '--model', best(made, 1), *own(tmp_path, ['7.png'], row(20)))[0] == 0
+
+@pytest.mark.parametrize('at', [0, 5])
+def test_predict_names_a_damaged_frame(made, tmp_path, at):
+    argv = own(tmp_path, NUMBERED[:10], row(2))
+    (tmp_path/f'frames/{at}.png').write_bytes(b'x')
+    refused('predict', '--model', best(made, 3), *argv, says=[f'frames/{at}.png', 'Expected a whole image file'])
+
+@pytest.mark.parametrize('model,says', [('bank.safetensors', 'no model in it (a text bank?)'), ('nowhere', 'no such file'), ('data/videos/1/annotations.txt', 'not a whole safetensors file')])
+def test_predict_with_no_model(made, tmp_path, model, says):
+    refused('predict', '--model', made/model, *own(tmp_path, NUMBERED, row(2)), says=[model, says])
+
+def test_no_folder_of_frames(made, tmp_path):
+    refused('predict', '--model', best(made, 3), '--frames', tmp_path/'nowhere', '--boxes', 'b.txt', says=['nowhere: no such folder'])
