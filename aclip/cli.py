@@ -1,4 +1,4 @@
-"""`aclip doctor, text-bank, train, evaluate, predict`: every subcommand has `--help`, and `--json` for machines.
+"""`aclip doctor, world, text-bank, train, evaluate, predict`: every subcommand has `--help`, and `--json` for machines.
 
 Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 
@@ -44,6 +44,24 @@ def _doctor(a):
     from aclip.data.doctor import doctor
     r = doctor(a.data, a.boxes, a.decode, progress=not a.quiet)
     return r.to_dict(),str(r)
+
+# %% ../nbs/42_cli.ipynb #39792f8e
+def _world_options(p):
+    p.add_argument('--out', required=True, metavar='DIR', help='folder of the world, in the official Volleyball layout')
+    p.add_argument('--clips', type=_from(1), default=200, metavar='N', help='default 200')
+    p.add_argument('--videos', type=_from(1), default=10, metavar='N', help='videos, spread over the official splits; default 10')
+    p.add_argument('--size', nargs=2, type=_from(1), default=[180, 320], metavar=('H', 'W'), help='of the frames; default 180 320')
+    p.add_argument('--frames', type=_from(1), default=10, metavar='N', help='frames of a clip, 41 as in the dataset; default 10, the window that is used')
+    p.add_argument('--difficulty', type=float, default=.5, metavar='X', help='0 to 1; default 0.5')
+    p.add_argument('--seed', type=int, default=0, metavar='N', help='default 0')
+    p.add_argument('--workers', type=_from(0), default=2, metavar='N', help='processes that draw; default 2')
+    p.add_argument('--overwrite', action='store_true', help='replace a world that was made with other arguments')
+
+def _world(a):
+    from aclip.data.synthetic import make_world
+    arguments = {k: getattr(a, k) for k in ('clips', 'videos', 'frames', 'difficulty', 'seed')}
+    root = make_world(a.out, size=tuple(a.size), workers=a.workers, overwrite=a.overwrite, progress=not a.quiet, **arguments)
+    return dict(root=str(root), size=a.size, **arguments),f'{root}: {a.clips} clips in {a.videos} videos'
 
 # %% ../nbs/42_cli.ipynb #b5fb0045
 def _bank_options(p):
@@ -146,10 +164,11 @@ def _predict(a):
     best = lambda s: ', '.join(f'{k} {v:.2f}' for k,v in list(s.items())[:3])
     return r,'\n'.join([f"{r['clip']}: {best(r['scores'])}", *(f"  actor {i}: {best(o['scores'])}" for i,o in enumerate(r['actors']))])
 
-# %% ../nbs/42_cli.ipynb #d641acf5
+# %% ../nbs/42_cli.ipynb #53f55f42
 TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine')
 
 _COMMANDS = {'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
+             'world': (_world_options, _world, 'draw a small synthetic dataset'),
              'text-bank': (_bank_options, _bank, "encode the action labels with CLIP's text encoder, once"),
              'train': (_train_options, _train, 'train any of the three steps'),
              'evaluate': (_evaluate_options, _evaluate, 'MCA, MPCA and confusion matrix of a checkpoint'),

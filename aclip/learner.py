@@ -93,7 +93,7 @@ class PartLoss(Metric):
     @property
     def name(self)->str: return self.part
 
-# %% ../nbs/32_learner.ipynb #8a90c64f
+# %% ../nbs/32_learner.ipynb #ea05fa52
 class KeepFrozen(Callback):
     "Keeps modules in eval mode through fastai's `model.train()`."
     order,run_valid = TrainEvalCallback.order+1,False
@@ -107,7 +107,7 @@ class KeepFrozen(Callback):
 def batchnorms(
     model:nn.Module, # where to look
 )->list[nn.Module]: # all BatchNorm layers
-    "The layers with running statistics; the field keeps them at ImageNet's in all steps."
+    "The layers with running statistics; ARG's code keeps them at ImageNet's in both of its steps, and so do we."
     return [m for m in model.modules() if isinstance(m, _BatchNorm)]
 
 # %% ../nbs/32_learner.ipynb #05f1e25b

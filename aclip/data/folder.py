@@ -7,12 +7,11 @@ Docs: https://aclip-gar.github.io/aclip/data.folder.html.md"""
 # %% auto #0
 __all__ = ['read_boxes', 'frame_number', 'frame_window', 'read_folder']
 
-# %% ../../nbs/14_data.folder.ipynb #7d599685
+# %% ../../nbs/14_data.folder.ipynb #6178f1e6
 import re
 from pathlib import Path
 import numpy as np
-from .clips import Clip, DataError, normalise_boxes
-from .volleyball import frame_size
+from .clips import Clip, DataError, frame_size, normalise_boxes
 
 # %% ../../nbs/14_data.folder.ipynb #b246288a
 def read_boxes(

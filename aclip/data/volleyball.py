@@ -6,11 +6,11 @@ Docs: https://aclip-gar.github.io/aclip/data.volleyball.html.md"""
 
 # %% auto #0
 __all__ = ['ACTIONS', 'ACTIVITIES', 'ACTION_WEIGHTS', 'SPLITS', 'WINDOW', 'read_lines', 'Target', 'parse_target', 'read_targets',
-           'frame_size', 'video_size', 'annotation_boxes', 'Track', 'parse_track', 'track_boxes', 'SafeUnpickler',
-           'load_tracks', 'iou', 'match_boxes', 'pickle_boxes', 'box_source', 'videos_folder', 'split_videos',
-           'frame_paths', 'read_volleyball']
+           'video_size', 'annotation_boxes', 'Track', 'parse_track', 'track_boxes', 'SafeUnpickler', 'load_tracks',
+           'iou', 'match_boxes', 'pickle_boxes', 'box_source', 'videos_folder', 'split_videos', 'frame_paths',
+           'read_volleyball']
 
-# %% ../../nbs/11_data.volleyball.ipynb #a8c1fd97
+# %% ../../nbs/11_data.volleyball.ipynb #0f19bd03
 import os, pickle
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
-from .clips import Clip, DataError, normalise_boxes
+from .clips import Clip, DataError, frame_size, normalise_boxes
 
 # %% ../../nbs/11_data.volleyball.ipynb #75cb226a
 ACTIONS = tuple('blocking digging falling jumping moving setting spiking standing waiting'.split())
@@ -90,16 +90,6 @@ def read_targets(
 )->list: # one `Target` per line
     "Read the annotated frames of one video; `DataError` at the first bad line."
     return [parse_target(line, where) for where, line in read_lines(path)]
-
-# %% ../../nbs/11_data.volleyball.ipynb #918917bb
-def frame_size(
-    path:Path, # an image file
-)->tuple: # (height, width) in pixels
-    "Size of a frame from its header; `DataError` if that cannot be read."
-    try:
-        with Image.open(path) as im: return im.size[::-1]
-    except (OSError, SyntaxError, Image.DecompressionBombError) as e: # PIL raises SyntaxError for a broken header
-        raise DataError(f'{path}: not a readable image ({e}). Expected a whole image file. Copy the file again.') from None
 
 # %% ../../nbs/11_data.volleyball.ipynb #7c97db5c
 def video_size(
