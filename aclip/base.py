@@ -16,15 +16,16 @@ from torchvision.ops import roi_align
 from .checkpoint import CheckpointError
 from .layers import init_linear, max_over_actors
 
-# %% ../nbs/20_base.ipynb #305cf06b
+# %% ../nbs/20_base.ipynb #af8a3ed0
 def _timm_features(name, out_indices, pretrained, weights):
     "A timm feature extractor; errors say how to go on without the hub."
     if not timm.is_model(name):
         raise ValueError(f"timm has no model {name!r}; similar: {', '.join(timm.list_models(f'*{name[:4]}*')[:5]) or 'none'}")
-    if weights is not None and not Path(weights).is_file(): raise CheckpointError(f"backbone weights: no file {weights}")
+    if weights is not None and not Path(weights).is_file(): raise CheckpointError(f"backbone weights: no file {weights}; give the path of a safetensors or .pth file of timm's {name}")
     make = lambda **kw: timm.create_model(name, features_only=True, out_indices=out_indices, **kw)
     if weights is not None: return _from_file(make, name, weights)
     try: return make(pretrained=pretrained)
+    except IndexError as e: raise ValueError(f"{name} has no feature map {out_indices}; give indices from 0 (finest), or negative ones from the end") from e
     except OSError as e:
         raise CheckpointError(f"could not fetch the weights of {name} ({type(e).__name__}: {e}). Either give a local file "
             f"(weights=FILE, on the command line --backbone-weights FILE), or start from random weights (pretrained=False, --no-pretrained)") from e

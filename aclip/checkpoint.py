@@ -18,7 +18,7 @@ from torch import nn, Tensor
 class CheckpointError(ValueError):
     "A checkpoint that cannot be written, read, or does not fit the model."
 
-# %% ../nbs/02_checkpoint.ipynb #c41a90aa
+# %% ../nbs/02_checkpoint.ipynb #1083e185
 def save_tensors(
     path:Path, # file to write, usually .safetensors; folders are made
     tensors:dict[str,Tensor], # what to save, by name
@@ -30,6 +30,8 @@ def save_tensors(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({k: v.detach().cpu().contiguous() for k,v in tensors.items()}, part, metadata={'aclip': json.dumps(meta)})
+        mask = os.umask(0); os.umask(mask)
+        part.chmod(0o666 & ~mask)                            # safetensors writes files that only their owner can read
         os.replace(part, path)
     except (OSError, SafetensorError) as e:
         kept = " The file that was there is untouched." if path.exists() else ""
