@@ -164,9 +164,10 @@ def _predict(a):
     best = lambda s: ', '.join(f'{k} {v:.2f}' for k,v in list(s.items())[:3])
     return r,'\n'.join([f"{r['clip']}: {best(r['scores'])}", *(f"  actor {i}: {best(o['scores'])}" for i,o in enumerate(r['actors']))])
 
-# %% ../nbs/42_cli.ipynb #53f55f42
-TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine')
+# %% ../nbs/42_cli.ipynb #13f9f3f9
+TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine', warmup=2.)
 
+# %% ../nbs/42_cli.ipynb #569040c4
 _COMMANDS = {'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
              'world': (_world_options, _world, 'draw a small synthetic dataset'),
              'text-bank': (_bank_options, _bank, "encode the action labels with CLIP's text encoder, once"),

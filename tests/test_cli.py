@@ -13,7 +13,7 @@ SIZE = (90, 160)
 CLIPS = {'1/100': 'r-pass 10 20 30 40 standing 50 20 30 40 moving 90 20 30 40 blocking', # training
          '3/100': 'l_set 5 20 30 40 waiting 50 40 30 40 setting',                        # training
          '4/100': 'l-spike 10 20 30 40 spiking 50 20 30 40 standing'}                    # test
-SMALL = '--tiny --size 45 80 --width 16 --graphs 2 --layers 0 --r 2 --epochs 1 --workers 0 --available --protocol overfit'.split()
+SMALL = '--tiny --size 45 80 --width 16 --graphs 2 --layers 0 --r 2 --epochs 1 --warmup 0 --workers 0 --available --protocol overfit'.split()
 STEPS = {1: '1-backbone', 2: '2-relation', 3: '3-text'}
 
 def aclip(*argv):
