@@ -7,7 +7,7 @@ Docs: https://aclip-gar.github.io/aclip/commands.html.md"""
 # %% auto #0
 __all__ = ['RECIPES', 'PROTOCOLS', 'Recipe', 'recipe', 'train_step', 'train', 'evaluate', 'predict']
 
-# %% ../nbs/41_commands.ipynb #c6098bc6
+# %% ../nbs/41_commands.ipynb #dd8405c5
 import contextlib, json, platform, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from .checkpoint import CheckpointError, read_meta
 from .clip import TextBank
 from .data.clips import DataError, clip_dl, clip_dls
 from .data.folder import read_folder
-from .data.volleyball import ACTION_WEIGHTS, read_volleyball
+from .data.volleyball import read_volleyball
 from .learner import Checkpoints, backbone_learner, fit, predict_scores, relation_learner, report, text_learner
 from .metrics import confusion_matrix, plot_confusion
 from .zoo import Config, create_model, load_model, next_step

@@ -7,8 +7,8 @@ Docs: https://aclip-gar.github.io/aclip/zoo.html.md"""
 # %% auto #0
 __all__ = ['BASES', 'Config', 'create_model', 'save_model', 'load_model', 'next_step']
 
-# %% ../nbs/34_zoo.ipynb #b2e9979d
-from dataclasses import asdict, dataclass, field, fields, replace
+# %% ../nbs/34_zoo.ipynb #ae049960
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from torch import nn
 from .arg import ARG

@@ -1,9 +1,7 @@
 "The command with what users give it by mistake: one clear line, exit status 1, nothing lost."
 import contextlib, io, json, shutil
-from pathlib import Path
 import pytest
 from PIL import Image
-from aclip.checkpoint import read_meta
 from aclip.cli import main
 from aclip.clip import TextBank
 from aclip.data.volleyball import ACTIONS, WINDOW

@@ -83,7 +83,7 @@ def test_a_tied_map_gets_one_adapter():
 def test_padding_never_matters(T, N, d, make):
     if N < 3: pytest.skip('no padding in a single place')
     torch.manual_seed(0)
-    model,(f,boxes,mask) = ActivityCLIP(make(T, N, d), r=2, d2=16, layers=1, heads=2).eval(),batch(T, N)
+    model,(_,boxes,mask) = ActivityCLIP(make(T, N, d), r=2, d2=16, layers=1, heads=2).eval(),batch(T, N)
     for m in model.text_relation.modules():
         if isinstance(m, LoRALinear): nn.init.normal_(m.B)
     x = torch.randn(B, T, N, d)

@@ -7,7 +7,7 @@ Docs: https://aclip-gar.github.io/aclip/data.doctor.html.md"""
 # %% auto #0
 __all__ = ['Finding', 'Report', 'check_jpeg', 'doctor']
 
-# %% ../../nbs/13_data.doctor.ipynb #f609daed
+# %% ../../nbs/13_data.doctor.ipynb #2e12cf08
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 from fastprogress import progress_bar
 from .clips import DataError, frame_size, read_frame
-from .volleyball import (ACTIONS, ACTIVITIES, SPLITS, WINDOW, box_source, frame_paths,
+from .volleyball import (ACTIONS, ACTIVITIES, SPLITS, box_source, frame_paths,
     parse_target, parse_track, read_lines, video_size, videos_folder)
 
 # %% ../../nbs/13_data.doctor.ipynb #c5a7c91d

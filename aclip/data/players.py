@@ -7,10 +7,10 @@ Docs: https://aclip-gar.github.io/aclip/data.players.html.md"""
 # %% auto #0
 __all__ = ['PARTS', 'POSES', 'JOINTS', 'Camera', 'skeleton', 'Kit', 'draw_person', 'person_box', 'motion', 'noisy_motion']
 
-# %% ../../nbs/15_data.players.ipynb #a49e214d
+# %% ../../nbs/15_data.players.ipynb #7984d428
 from typing import NamedTuple
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 from fastcore.basics import patch
 from .volleyball import ACTIONS
 

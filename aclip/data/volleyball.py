@@ -10,13 +10,12 @@ __all__ = ['ACTIONS', 'ACTIVITIES', 'ACTION_WEIGHTS', 'SPLITS', 'WINDOW', 'read_
            'iou', 'match_boxes', 'pickle_boxes', 'box_source', 'videos_folder', 'split_videos', 'frame_paths',
            'read_volleyball']
 
-# %% ../../nbs/11_data.volleyball.ipynb #0f19bd03
+# %% ../../nbs/11_data.volleyball.ipynb #1de6999a
 import os, pickle
 from functools import partial
 from pathlib import Path
 from typing import Callable, NamedTuple
 import numpy as np
-from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from .clips import Clip, DataError, frame_size, normalise_boxes
 
