@@ -89,6 +89,22 @@ def graphs(self:ARGRelation,
     near = neighbours(boxes, mask, self.threshold, self.aspect)
     return S.masked_fill(~near[:, None], -math.inf).softmax(-1)
 
+# %% ../nbs/21_arg.ipynb #825c4f17
+@patch
+def _check(self:ARGRelation, T:int, N:int):
+    "Refuse sizes that the layer cannot take, and say which it can."
+    if T % self.n_frames: raise ValueError(f"ARGRelation: {T} frames cannot be cut into graphs of {self.n_frames}; give a multiple, or build it with another n_frames")
+    if self.norm.n_nodes and N != self.n_actors:
+        raise ValueError(f"ARGRelation: LayerNorm over [{self.norm.n_nodes}, D] was made for {self.n_actors} actors a frame, got {N}; pad to {self.n_actors}, or build it with norm='features'")
+
+@patch
+def _nodes(self:ARGRelation, x:Tensor, boxes:Tensor, mask:Tensor=None)->tuple[Tensor,Tensor,Tensor]:
+    "The actors of all frames that share a graph in one row, (B T/n_frames, M, ...): features, boxes, mask; padded places empty."
+    B,T,N,_ = x.shape
+    self._check(T, N)
+    mask = None if mask is None else mask[:, None].expand(B, T, N)
+    return tuple(None if t is None else t.reshape(B*T//self.n_frames, self.n_frames*N, *t.shape[3:]) for t in (zero_padded(x, mask), boxes, mask))
+
 # %% ../nbs/21_arg.ipynb #fc5fe2b4
 @patch
 def forward(self:ARGRelation,
@@ -97,21 +113,23 @@ def forward(self:ARGRelation,
     mask:Tensor=None, # (B, N), True for a real actor
 )->Tensor: # (B, T, N, D)
     "Messages along all graphs, added to what each actor knew. T must be a multiple of `n_frames`."
-    B,T,N,D = x.shape
-    self._check(T, N)
-    mask = None if mask is None else mask[:, None].expand(B, T, N)
-    x = zero_padded(x, mask)
-    nodes,b,m = (None if t is None else t.reshape(B*T//self.n_frames, self.n_frames*N, *t.shape[3:]) for t in (x, boxes, mask))
+    nodes,b,m = self._nodes(x, boxes, mask)
     h = self.graphs(nodes, b, m) @ self.gcn(nodes).transpose(1, 2)      # (B', graphs, M, D)
     messages = F.relu(self.norm(h, m)).sum(1)                           # all graphs together
-    return zero_padded(x + messages.view(B, T, N, D), mask)
+    return zero_padded((nodes + messages).view(x.shape), None if mask is None else mask[:, None])
 
+# %% ../nbs/21_arg.ipynb #dcff01d0
 @patch
-def _check(self:ARGRelation, T:int, N:int):
-    "Refuse sizes that the layer cannot take, and say which it can."
-    if T % self.n_frames: raise ValueError(f"ARGRelation: {T} frames cannot be cut into graphs of {self.n_frames}; give a multiple, or build it with another n_frames")
-    if self.norm.n_nodes and N != self.n_actors:
-        raise ValueError(f"ARGRelation: LayerNorm over [{self.norm.n_nodes}, D] was made for {self.n_actors} actors a frame, got {N}; pad to {self.n_actors}, or build it with norm='features'")
+def interactions(self:ARGRelation,
+    x:Tensor, # actor features (B, T, N, D)
+    boxes:Tensor, # (B, T, N, 4), x1 y1 x2 y2 in 0..1
+    mask:Tensor=None, # (B, N), True for a real actor
+)->dict[str,Tensor]: # 'graphs': (B, N, N), rows of real actors sum to 1, those of padded ones are zero
+    "How much each actor listens to each other, over all graphs and frames; for pictures as Fig. 6."
+    B,_,N,_ = x.shape
+    A = self.graphs(*self._nodes(x, boxes, mask)).unflatten(0, (B, -1))     # (B, groups, graphs, M, M)
+    A = A.unflatten(-1, (-1, N)).sum(-2).unflatten(-2, (-1, N)).mean((1, 2, 3))
+    return dict(graphs=A if mask is None else zero_padded(A, mask))
 
 # %% ../nbs/21_arg.ipynb #7d6f3a29
 class ARG(BaseModel):
