@@ -109,6 +109,21 @@ def forward(self:ActivityCLIP,
     out = self.text_branch(x, boxes, mask)
     return dict(activity=activity_image + out['activity_text'], action=action, activity_image=activity_image, **out)
 
+# %% ../nbs/30_core.ipynb #5a1e36e4
+@patch
+def interactions(self:ActivityCLIP,
+    frames:Tensor, # (B, T, 3, H, W) uint8, or what `base.embed` takes
+    boxes:Tensor, # (B, T, N, 4) in 0..1
+    mask:Tensor=None, # (B, N), True for a real actor
+)->dict[str,dict[str,Tensor]]: # for 'image' and 'text': name -> map (B, N, N), rows of real actors sum to 1
+    "How much each actor listens to each other, in both branches (Fig. 6); in eval mode always the same."
+    if not hasattr(self.relation, 'interactions'):
+        raise ValueError(f"{type(self.relation).__name__} cannot say who listens to whom; give it a method interactions(x, boxes, mask) that returns a dict of maps (B, N, N) whose rows sum to 1")
+    with torch.no_grad():
+        x = self.base.embed(frames, boxes, mask)
+        back = self.image2text(x, None if mask is None else mask[:, None])[1]
+        return dict(image=self.relation.interactions(x, boxes, mask), text=self.text_relation.interactions(back, boxes, mask))
+
 # %% ../nbs/30_core.ipynb #abeb2113
 @patch
 def unplug(self:ActivityCLIP)->nn.Module: # the base, as it was
