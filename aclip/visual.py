@@ -130,7 +130,7 @@ def _panels(rows, cols, w, h)->tuple:
     fig = Figure(figsize=(cols*w, rows*h), layout='constrained')
     return fig,fig.subplots(rows, cols, squeeze=False)
 
-# %% ../nbs/40_visual.ipynb #c4b9adf1
+# %% ../nbs/40_visual.ipynb #c2226620
 def show_relation(
     frame:Tensor, # RGB (3, H, W) uint8; None, or empty as in a batch of boxes alone: a court
     boxes:Tensor, # (N, 4), x1 y1 x2 y2 in 0..1
@@ -140,8 +140,8 @@ def show_relation(
     said:dict[str,str]=None, # branch -> the activity it sees, for the titles; None: no activities
 )->Figure: # a row of panels for each branch, a column for each map
     "Whom one actor listens to, darker for more, in each branch (Fig. 6)."
-    actors,boxes = _actors(boxes, mask),torch.as_tensor(boxes).cpu()
-    if actor not in actors: raise ValueError(f"there is no actor {actor!r}; choose among {actors}")
+    actors,boxes,actor = _actors(boxes, mask),torch.as_tensor(boxes).cpu(),int(actor)
+    if actor not in actors: raise ValueError(f"there is no actor {actor}; choose among {actors}")
     centres = {i: ((x1+x2)/2, (y1+y2)/2) for i,(x1,y1,x2,y2) in enumerate(boxes.tolist()) if i in actors}
     weights = {(b, k): _row(m, actor, len(boxes)) for b,ms in maps.items() for k,m in ms.items()}
     others = [j for j in actors if j != actor]
@@ -154,7 +154,7 @@ def show_relation(
             w = weights[b, k]
             _stage(ax, frame, .55, low, high)
             _draw_relation(ax, centres, actor, {j: w[j]/top if top else 0. for j in others})
-            ax.set_title(f'{b} branch, {k}' + (f': {said[b]}' if said else ''), fontsize=11)
+            ax.set_title(f'{b} branch, {k}' + (f': {said[b]}' if said and b in said else ''), fontsize=11)
             ax.set_xlabel(f'to himself {w[actor]:.0%}' + (f', darkest line {top:.0%}' if top else ''), fontsize=10)
     return fig
 
@@ -201,7 +201,7 @@ def _bars(ax, x, d, width, name, colour):
         text = 'no clips' if np.isnan(v) else '0' if abs(v) < .05 else f'{v:+.1f}'.removesuffix('.0')
         ax.annotate(text, (at, y), (0, -4 if v < 0 else 4), textcoords='offset points', ha='center', va='top' if v < 0 else 'bottom', fontsize=9, rotation=90*np.isnan(v))
 
-# %% ../nbs/40_visual.ipynb #0bb031cc
+# %% ../nbs/40_visual.ipynb #0359655d
 def plot_differences(
     diffs:dict[str,Tensor], # name, such as 'ACLIP(ARG) - ARG' -> (S, G) from `differences`, a row for each seed
     labels:list[str], # G activity names, by id
@@ -209,7 +209,7 @@ def plot_differences(
 )->object: # the axes
     "How many more clips are right in each activity; with several seeds the mean and the spread (Fig. 5)."
     if not diffs: raise ValueError('there is nothing to draw; give one item at least')
-    width,ax = .8/len(diffs),ax or new_ax(max(5, 1.2 + .36*len(labels)*len(diffs)), 3.4)
+    width,ax = .8/len(diffs),ax or new_ax(max(5, 1.2 + .4*len(labels)*len(diffs)), 3.4)
     for k,(name,d) in enumerate(diffs.items()):
         d = np.atleast_2d(torch.as_tensor(d).cpu().numpy())
         if d.shape[1] != len(labels): raise ValueError(f"{name}: differences of {d.shape[1]} activities, but there are {len(labels)} names")
@@ -219,7 +219,8 @@ def plot_differences(
     ax.set_ylabel('more clips right', fontsize=10)
     ax.spines[['top', 'right']].set_visible(False)
     ax.margins(y=.15)
-    ax.legend(fontsize=10, frameon=False, loc='lower left', bbox_to_anchor=(0, 1), ncols=2)
+    ax.legend(fontsize=10, frameon=False, loc='lower left', bbox_to_anchor=(0, 1), ncols=3)
+    ax.yaxis.get_major_locator().set_params(integer=True)
     return ax
 
 # %% ../nbs/40_visual.ipynb #1d683c79
