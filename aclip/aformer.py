@@ -32,7 +32,7 @@ class AFormerRelation(nn.Module):
         self.d,self.positions,self.size = d,positions,tuple(size)
         self.blocks = nn.ModuleList(EncoderBlock(d, heads, dropout=dropout, bias=bias) for _ in range(layers))
 
-# %% ../nbs/22_aformer.ipynb #587aeba9
+# %% ../nbs/22_aformer.ipynb #04e4d134
 @patch
 def placed(self:AFormerRelation,
     x:Tensor, # actor features (B, T, N, D)
@@ -41,7 +41,8 @@ def placed(self:AFormerRelation,
 )->Tensor: # (B, T, N, D)
     "What the first block sees: each actor's features plus the encoding of the centre of his box."
     if x.shape[-1] != self.d: raise ValueError(f"AFormerRelation: made for features of width {self.d}, got {x.shape[-1]}; build it with d={x.shape[-1]}")
-    if x.shape[:-1] != boxes.shape[:-1]: raise ValueError(f"AFormerRelation: features of {tuple(x.shape[:-1])} and boxes of {tuple(boxes.shape[:-1])} (clips, frames, actors); give one box for each feature")
+    if x.shape[:-1] != boxes.shape[:-1]:
+        raise ValueError(f"AFormerRelation: features of {tuple(x.shape[:-1])} and boxes of {tuple(boxes.shape[:-1])} (clips, frames, actors); give one box for each feature")
     if mask is not None and not mask.any(-1).all():
         raise ValueError(f"AFormerRelation: clip {(~mask.any(-1)).nonzero()[0].item()} of the batch has no actor; leave it out, or correct its mask")
     return x + encode_centres(boxes, self.d, self.size) if self.positions else x
@@ -142,7 +143,7 @@ def interactions(self:SplitRelation,
     shares = zip(self.relations, x.split(self.widths, -1))
     return {f'{k} {i}': A for i,(r,part) in enumerate(shares, 1) for k,A in r.interactions(part, boxes, mask).items()}
 
-# %% ../nbs/22_aformer.ipynb #3de10a0d
+# %% ../nbs/22_aformer.ipynb #6a5b6d86
 class LateFusion(BaseModel):
     "Several image branches whose scores are averaged, as one image branch."
     def __init__(self,
@@ -150,7 +151,8 @@ class LateFusion(BaseModel):
     ):
         nn.Module.__init__(self)                        # none of what a single branch is made of
         labels = {(b.n_activities, b.n_actions) for b in branches}
-        if len(labels) != 1: raise ValueError(f"LateFusion: the branches must know the same labels, got (activities, actions) {sorted(labels)}; give at least one branch, all of the same data")
+        if len(labels) != 1:
+            raise ValueError(f"LateFusion: the branches must know the same labels, got (activities, actions) {sorted(labels)}; give at least one branch, all of the same data")
         self.branches,(self.n_activities,self.n_actions) = nn.ModuleList(branches),labels.pop()
         widths = [b.d for b in branches]
         self.relation,self.d = SplitRelation([b.relation for b in branches], widths),sum(widths)
