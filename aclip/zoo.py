@@ -11,13 +11,14 @@ __all__ = ['BASES', 'Config', 'create_model', 'save_model', 'load_model', 'next_
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from torch import nn
+from .aformer import AFormer
 from .arg import ARG
 from .base import ActorFeatures, Backbone, BaseNet
 from .checkpoint import CheckpointError, load_state, load_tensors, save_tensors, unique_state
 from .core import ActivityCLIP
 
 # %% ../nbs/34_zoo.ipynb #82d1d4f3
-BASES = dict(arg=ARG)                                   # base models by name; another one is one more line
+BASES = dict(arg=ARG, aformer=AFormer)                  # base models by name; another one is one more line
 
 @dataclass
 class Config:
