@@ -270,10 +270,10 @@ def predict_scores(
 # %% ../nbs/32_learner.ipynb #41be3699
 def report(
     scores:dict[str,Tensor], # from `predict_scores`
-)->dict: # JSON-ready: clips, and MCA and MPCA in percent for activity, each branch, and action
+)->dict: # JSON-ready: clips, and MCA and MPCA in percent for activity, each branch or path that has scores of its own, and action
     "What the scores are worth (Sec. 4.1)."
     def both(k, true):
         pred = scores[k].argmax(-1)
         return {f.__name__.upper(): round(100*f(pred, scores[true]), 2) for f in (mca, mpca)}
-    keys = [k for k in ('activity', 'activity_image', 'activity_text') if k in scores]
+    keys = [k for k in scores if k.startswith('activity') and k != 'activity_true']
     return dict(clips=len(scores['activity']), **{k: both(k, 'activity_true') for k in keys}, action=both('action', 'action_true'))
