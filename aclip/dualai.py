@@ -128,7 +128,7 @@ def interactions(self:DualAIRelation,
         out[name] = zero_padded(A.mean((1, 2)).unflatten(0, (len(x), -1)).mean(1), mask)
     return out
 
-# %% ../nbs/24_dualai.ipynb #f2296341
+# %% ../nbs/24_dualai.ipynb #0a9ac1c8
 def info_nce(
     u:Tensor, # actors in one path (..., N, D)
     v:Tensor, # the same actors in the other path (..., N, D)
@@ -139,7 +139,7 @@ def info_nce(
     u,v = (F.normalize(zero_padded(o, mask), dim=-1) for o in (u, v))
     S = u @ v.mT/tau
     target = torch.arange(S.shape[-1], device=S.device).expand(S.shape[:-1])
-    if mask is not None: S,target = S.masked_fill(~(mask[..., None] & mask[..., None, :]), -1e4),target.masked_fill(~mask, -100)
+    if mask is not None: S,target = S.masked_fill(~(mask[..., None] & mask[..., None, :]), torch.finfo(S.dtype).min),target.masked_fill(~mask, -100)
     ways = (F.cross_entropy(s.flatten(0, -2), target.flatten()) for s in (S, S.mT))
     return sum(ways)/2
 
