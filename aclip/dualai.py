@@ -35,7 +35,7 @@ class TemporalTransformer(EncoderBlock):
         x = zero_padded(x, None if mask is None else mask[:, None])
         return super().forward(x.transpose(1, 2).contiguous()).transpose(1, 2).contiguous()
 
-# %% ../nbs/24_dualai.ipynb #5250723b
+# %% ../nbs/24_dualai.ipynb #733406bd
 class DualAIRelation(nn.Module):
     "A spatial and a temporal transformer in both orders; the mean of both paths (Han et al. 2022)."
     def __init__(self,
@@ -45,6 +45,7 @@ class DualAIRelation(nn.Module):
         paths:tuple[str,...]=('ST', 'TS'), # orders of the transformers: 'ST' spatial first, 'TS' temporal first
         encodings:tuple[str,...]=('centres', 'frames'), # what is added to the features: box centres, frame index
         dropout:float=0.1, # inside the transformers
+        bias:bool=False, # biases in W_q, W_k and W_v
         size:tuple[int,int]=(720, 1280), # height and width of the frame in which box centres are encoded, in pixels
     ):
         super().__init__()
@@ -52,9 +53,10 @@ class DualAIRelation(nn.Module):
             for o in given:
                 if o not in known: raise ValueError(f"DualAIRelation: there is no {what} {o!r}; choose from {', '.join(known)}, as a tuple")
         if not paths: raise ValueError("DualAIRelation: no path is given; choose from ST, TS, as a tuple")
-        self.n_frames,self.encodings,self.size = n_frames,tuple(encodings),tuple(size)
+        if 'centres' in encodings and d % 4: raise ValueError(f"DualAIRelation: width {d} cannot hold the encoding of two coordinates; choose a multiple of four, or encodings without 'centres'")
+        self.d,self.n_frames,self.encodings,self.size = d,n_frames,tuple(encodings),tuple(size)
         kinds = dict(S=SpatialTransformer, T=TemporalTransformer)
-        block = lambda letter: kinds[letter](d, heads, dropout=dropout, bias=False)
+        block = lambda letter: kinds[letter](d, heads, dropout=dropout, bias=bias)
         self.transformers = nn.ModuleDict({p: nn.ModuleDict({letter: block(letter) for letter in p}) for p in paths})
 
 # %% ../nbs/24_dualai.ipynb #fbe0f480
@@ -69,16 +71,25 @@ def encode(self:DualAIRelation,
     if 'frames' in self.encodings: x = x + sinusoids(torch.arange(T, device=x.device) % self.n_frames, d)[:, None]
     return x
 
-# %% ../nbs/24_dualai.ipynb #2f1e2f36
+# %% ../nbs/24_dualai.ipynb #c31c19bb
+@patch
+def _check(self:DualAIRelation, x:Tensor, boxes:Tensor, mask:Tensor=None):
+    "Refuse what cannot be related, and say what can."
+    if x.shape[-1] != self.d: raise ValueError(f"DualAIRelation: made for features of width {self.d}, got {x.shape[-1]}; build it with d={x.shape[-1]}")
+    if x.shape[:-1] != boxes.shape[:-1]:
+        raise ValueError(f"DualAIRelation: features of {tuple(x.shape[:-1])} and boxes of {tuple(boxes.shape[:-1])} (clips, frames, actors); give one box for each feature")
+    if x.shape[1] % self.n_frames:
+        raise ValueError(f"DualAIRelation: {x.shape[1]} frames cannot be cut into groups of {self.n_frames}; give a multiple, or build it with another n_frames")
+    if mask is not None and not mask.any(-1).all():
+        raise ValueError(f"DualAIRelation: clip {(~mask.any(-1)).nonzero()[0].item()} of the batch has no actor; leave it out, or correct its mask")
+
+# %% ../nbs/24_dualai.ipynb #3a168df5
 @patch
 def _groups(self:DualAIRelation, x:Tensor, boxes:Tensor, mask:Tensor=None):
     "Encoded features (B', n_frames, N, D) and mask (B', N), a group of frames per row."
-    T = x.shape[1]
-    if T % self.n_frames: raise ValueError(f"DualAIRelation: {T} frames cannot be cut into groups of {self.n_frames}; give a multiple, or build it with another n_frames")
-    if mask is not None:
-        if not mask.any(-1).all(): raise ValueError(f"DualAIRelation: clip {(~mask.any(-1)).nonzero()[0].item()} of the batch has no actor in its mask; give every clip at least one")
-        mask = mask.repeat_interleave(T//self.n_frames, 0)
-    return self.encode(x, boxes).reshape(-1, self.n_frames, *x.shape[2:]),mask
+    self._check(x, boxes, mask)
+    m = None if mask is None else mask.repeat_interleave(x.shape[1]//self.n_frames, 0)
+    return self.encode(x, boxes).reshape(-1, self.n_frames, *x.shape[2:]),m
 
 @patch
 def paths(self:DualAIRelation,
@@ -163,7 +174,7 @@ def contrastive_loss(
                'video-video': lambda: info_nce(st.mean(1), ts.mean(1), mask, tau)}
     return {p: compute[p]() for p in parts}
 
-# %% ../nbs/24_dualai.ipynb #eec23efb
+# %% ../nbs/24_dualai.ipynb #a6b00780
 class DualAI(BaseModel):
     "The image branch of Han et al. (2022): actor features, two paths of transformers, classifiers."
     lora_targets = ('W_q', 'W_k', 'W_v')
@@ -172,7 +183,7 @@ class DualAI(BaseModel):
         n_activities:int=8, # G
         n_actions:int=9, # K
         dropout:float=0.3, # before the classifiers
-        n_actors:int=12, # places N per frame; every base is told, this one takes any number
+        n_actors:int=None, # places for actors, which every base model is told; attention takes any number
         joint:float=1., # weight of the joint loss, each path's own cross entropy; 0: off
         contrastive:float=1., # weight of every part of the contrastive loss
         parts:tuple[str,...]=_PARTS, # parts of the contrastive loss; none: off

@@ -31,7 +31,7 @@ def batch(T, N, seed=0):
     return torch.zeros(B, T, 3, 1, 1, dtype=torch.uint8),torch.cat([c - .05, c + .05], -1),mask
 
 def one_path(p): return dict(paths=(p,), joint=0, parts=())
-sizes = pytest.mark.parametrize('T,N,d,kw', [(3, 12, 16, {}), (9, 5, 32, dict(heads=2)), (2, 4, 8, dict(n_frames=2)), (10, 3, 16, dict(n_frames=10, encodings=())),
+sizes = pytest.mark.parametrize('T,N,d,kw', [(3, 12, 16, {}), (9, 5, 32, dict(heads=2)), (2, 4, 8, dict(n_frames=2, bias=True)), (10, 3, 16, dict(n_frames=10, encodings=())),
     (3, 5, 16, one_path('ST')), (3, 5, 16, one_path('TS'))])
 def make(d, **kw):
     torch.manual_seed(0)
@@ -226,7 +226,8 @@ def test_info_nce_falls_where_paths_agree():
 
 @pytest.mark.parametrize('kw,message', [(dict(paths=('ST', 'SS')), "DualAIRelation: there is no path 'SS'; choose from ST, TS"), (dict(paths='ST'), "DualAIRelation: there is no path 'S'"),
     (dict(paths=()), 'DualAIRelation: no path'), (dict(encodings=('place',)), "DualAIRelation: there is no encoding 'place'"), (dict(paths=('ST',)), 'DualAI: .* need both paths'),
-    (dict(parts=('video',)), "DualAI: there is no part 'video'"), (dict(heads=3), 'Attention: width 16')])
+    (dict(parts=('video',)), "DualAI: there is no part 'video'"), (dict(heads=3), 'Attention: width 16'),
+    (dict(encodings=('frames', 'time')), "there is no encoding 'time'")])
 def test_bad_arguments(kw, message):
     with pytest.raises(ValueError, match=message): make(16, **kw)
 
@@ -237,6 +238,9 @@ def test_bad_input():
     mask[1] = False
     with pytest.raises(ValueError, match='DualAIRelation: clip 1 of the batch has no actor'): rel(x[:, :3], boxes[:, :3], mask)
     with pytest.raises(ValueError, match='DualAIRelation: clip 1 of the batch has no actor'): rel.interactions(x[:, :3], boxes[:, :3], mask)
+    with pytest.raises(ValueError, match='DualAIRelation: made for features of width 16, got 8'): rel(x[:, :3, :, :8], boxes[:, :3])
+    with pytest.raises(ValueError, match='DualAIRelation: features of .* and boxes of'): rel(x[:, :3], boxes[:, :1])
+    with pytest.raises(ValueError, match='DualAIRelation: width 18 cannot hold'): DualAIRelation(18)
     with pytest.raises(ValueError, match="contrastive_loss: there is no part 'frames'"): contrastive_loss(x, x, parts=('frames',))
 
 @pytest.mark.parametrize('N', (1, 2, 30))
