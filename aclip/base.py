@@ -11,6 +11,7 @@ __all__ = ['Backbone', 'crop_actors', 'ActorFeatures', 'ActivityClassifier', 'No
 from pathlib import Path
 import timm, torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn, Tensor
 from torchvision.ops import roi_align
 from .checkpoint import CheckpointError
@@ -160,6 +161,17 @@ class BaseModel(nn.Module):
         "All three steps; a dict of `activity` (B, G) and `action` (B, N, K) scores."
         activity,action = self.classify(self.relation(self.embed(frames, boxes, mask), boxes, mask), mask)
         return dict(activity=activity, action=action)
+
+# %% ../nbs/20_base.ipynb #ba9f2681
+@patch
+def extra_losses(self:BaseModel,
+    out:dict, # the model's output for a batch
+    activity:Tensor, # (B,) activity ids
+    actions:Tensor, # (B, N) action ids, -100 at padded actors
+    mask:Tensor=None, # (B, N)
+)->dict[str,Tensor]: # name -> scalar, weight included; none here
+    "What else this model learns from, beside its scores of activities and actions."
+    return {}
 
 # %% ../nbs/20_base.ipynb #5b3357d7
 class BaseNet(BaseModel):

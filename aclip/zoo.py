@@ -16,9 +16,10 @@ from .arg import ARG
 from .base import ActorFeatures, Backbone, BaseNet
 from .checkpoint import CheckpointError, load_state, load_tensors, save_tensors, unique_state
 from .core import ActivityCLIP
+from .dualai import DualAI
 
 # %% ../nbs/34_zoo.ipynb #82d1d4f3
-BASES = dict(arg=ARG, aformer=AFormer)                  # base models by name; another one is one more line
+BASES = dict(arg=ARG, aformer=AFormer, dualai=DualAI)      # base models by name; another one is one more line
 
 @dataclass
 class Config:
