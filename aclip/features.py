@@ -7,7 +7,8 @@ Docs: https://aclip-gar.github.io/aclip/features.html.md"""
 # %% auto #0
 __all__ = ['fingerprint', 'CropStore', 'StoredClips', 'FromCrops', 'on_crops']
 
-# %% ../nbs/31_features.ipynb #0eb89c0a
+# %% ../nbs/31_features.ipynb #729d7d2c
+import random
 from contextlib import contextmanager
 from hashlib import sha256
 import torch
@@ -36,9 +37,22 @@ class CropStore:
     ): self.dtype,self.kept = dtype,{}
     def __len__(self): return len(self.kept)
 
-# %% ../nbs/31_features.ipynb #58f80c65
+# %% ../nbs/31_features.ipynb #8351e187
 @patch
 @torch.no_grad()
+def _compute(self:CropStore, todo:dict, features, size, n_actors, workers, progress):
+    "Compute and keep the crops of the clips in `todo`, by their keys; draws nothing from the sources of chance."
+    if not todo: return
+    n,device = len(next(iter(todo.values())).frames),next(features.parameters()).device
+    drawn = random.getstate()                                # loaders draw seeds; a full store and an empty one must leave the same chance behind
+    with torch.random.fork_rng(devices=[]):
+        dl = clip_dl([*todo.values()], 1, size, n, num_workers=workers, n_actors=n_actors, device=device)
+        for k,(frames,boxes,mask,*_) in zip(todo, progress_bar(dl, leave=False) if progress else dl):
+            self.kept[k] = (features.crops(frames, boxes)*mask[:, None, :, None])[0].to('cpu', self.dtype)
+    random.setstate(drawn)
+
+# %% ../nbs/31_features.ipynb #ecfeeb9e
+@patch
 def of(self:CropStore,
     features:ActorFeatures, # its backbone is in eval mode
     clips:list, # `Clip`s
@@ -52,12 +66,7 @@ def of(self:CropStore,
     if features.backbone.training: raise ValueError("CropStore: the backbone is in training mode, its BatchNorm would change with every batch; call eval() first")
     base = type(features).__name__,fingerprint(features.backbone),features.size,tuple(size),n_actors
     keys = [(*base, str(c.frames[0]), len(c.frames), c.boxes.tobytes()) for c in clips]
-    todo = {k: c for k,c in zip(keys, clips) if k not in self.kept}
-    if todo:
-        device = next(features.parameters()).device
-        dl = clip_dl([*todo.values()], 1, size, len(clips[0].frames), num_workers=workers, n_actors=n_actors, device=device)
-        for k,(frames,boxes,mask,*_) in zip(todo, progress_bar(dl, leave=False) if progress else dl):
-            self.kept[k] = (features.crops(frames, boxes)*mask[:, None, :, None])[0].to('cpu', self.dtype)
+    self._compute({k: c for k,c in zip(keys, clips) if k not in self.kept}, features, size, n_actors, workers, progress)
     return [self.kept[k] for k in keys]
 
 # %% ../nbs/31_features.ipynb #2894a046
