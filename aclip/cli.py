@@ -203,7 +203,7 @@ def _predict(a):
     return r,'\n'.join([f"{r['clip']}: {best(r['scores'])}", *(f"  actor {i}: {best(o['scores'])}" for i,o in enumerate(r['actors']))])
 
 # %% ../nbs/42_cli.ipynb #13f9f3f9
-TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine', warmup=2.)
+TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine')
 
 # %% ../nbs/42_cli.ipynb #569040c4
 _COMMANDS = {'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
