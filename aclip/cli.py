@@ -95,6 +95,13 @@ def _dualai_options(g):
     g.add_argument('--contrastive', nargs='+', choices=('frame-frame', 'frame-video', 'video-video'), help='parts of the contrastive loss between the paths; default all, with a single path none')
     g.add_argument('--no-contrastive', dest='contrastive', action='store_const', const=[], help='none of them')
 
+def _base_options(p):
+    "Options of each base model, in groups."
+    _arg_options(p.add_argument_group('arg alone'))
+    _aformer_options(p.add_argument_group('aformer alone'))
+    _dualai_options(p.add_argument_group('dualai alone'))
+    p.add_argument_group('aformer and dualai').add_argument('--heads', type=_from(1), metavar='N', help='attention heads; default 1')
+
 # %% ../nbs/42_cli.ipynb #915a0040
 def _train_options(p):
     _data(p)
@@ -112,10 +119,7 @@ def _train_options(p):
     for name,kind in (('epochs', _from(1)), ('lr', _from(0, float)), ('bs', _from(1)), ('warmup', _from(0, float)), ('wd', _from(0, float))): g.add_argument(f'--{name}', type=kind)
     g.add_argument('--schedule', choices=('cosine', 'constant', 'steps'))
     _model_options(p.add_argument_group('image branch'))
-    _arg_options(p.add_argument_group("image branch 'arg' only"))
-    _dualai_options(p.add_argument_group("image branch 'dualai' only"))
-    _aformer_options(p.add_argument_group("image branch 'aformer' only"))
-    p.add_argument_group("image branches 'aformer' and 'dualai'").add_argument('--heads', type=_from(1), metavar='N', help='attention heads; default 1')
+    _base_options(p)
     _text_options(p.add_argument_group('text branch'))
 
 def _model_options(g):
