@@ -171,6 +171,7 @@ class NoRelation(nn.Module):
 class BaseModel(nn.Module):
     "An image branch in three steps: `embed`, `relation`, `classify`."
     lora_targets = ()                                   # which linear maps of the relation get LoRA; (): all (Sec. 3.2)
+    extra_parts = ()                                    # names of what `extra_losses` returns
     def __init__(self,
         features:nn.Module, # (frames, boxes) -> (B, T, N, D); has `.d`
         relation:nn.Module, # (x, boxes, mask) -> same shape as x

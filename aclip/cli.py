@@ -78,12 +78,36 @@ def _bank(a):
     K,P,D = bank.features.shape
     return dict(file=a.out, labels=list(bank.labels), prompts=list(bank.prompts), width=D, tau=bank.tau, source=bank.source),f"{a.out}: {K} labels, {P} prompts, width {D}, tau {bank.tau:.4f}"
 
+# %% ../nbs/42_cli.ipynb #5705e75f
+def _arg_options(g):
+    g.add_argument('--graphs', type=_from(1), metavar='N', help='relation graphs; default 16')
+    g.add_argument('--norm', choices=('nodes', 'features'), help='LayerNorm over all nodes (default) or over each node alone')
+
+def _aformer_options(g):
+    g.add_argument('--features', choices=('actor', 'middle', 'clip', 'early', 'late'), help="what is known of an actor: 'actor' (default) every frame by the backbone, 'middle' the middle frame alone, 'clip' motion by I3D, 'early' both as one feature, 'late' two models' scores")
+    g.add_argument('--i3d-weights', metavar='FILE', help="local file of I3D's RGB weights")
+    g.add_argument('--blocks', type=_from(1), metavar='N', help='encoder blocks; default 1')
+    g.add_argument('--no-positions', dest='positions', action='store_const', const=False, help='no encoding of where actors stand')
+
+def _dualai_options(g):
+    g.add_argument('--paths', nargs='+', choices=('ST', 'TS'), help='orders of the spatial and the temporal transformer; default both')
+    g.add_argument('--no-joint', dest='joint', action='store_const', const=0., help='no loss of each path alone; default with a single path')
+    g.add_argument('--contrastive', nargs='+', choices=('frame-frame', 'frame-video', 'video-video'), help='parts of the contrastive loss between the paths; default all, with a single path none')
+    g.add_argument('--no-contrastive', dest='contrastive', action='store_const', const=[], help='none of them')
+
+def _base_options(p):
+    "Options of each base model, in groups."
+    _arg_options(p.add_argument_group('arg alone'))
+    _aformer_options(p.add_argument_group('aformer alone'))
+    _dualai_options(p.add_argument_group('dualai alone'))
+    p.add_argument_group('aformer and dualai').add_argument('--heads', type=_from(1), metavar='N', help='attention heads; default 1')
+
 # %% ../nbs/42_cli.ipynb #915a0040
 def _train_options(p):
     _data(p)
     p.add_argument('--out', required=True, metavar='DIR', help='folder of the run; each step gets a folder inside')
     p.add_argument('--steps', nargs='+', type=int, default=[1, 2, 3], choices=(1, 2, 3), metavar='N', help='1 backbone, 2 relation, 3 text branch; default all')
-    p.add_argument('--from', dest='init', metavar='FILE', help='checkpoint that the first of the steps builds on; default the step before in --out')
+    p.add_argument('--from', dest='init', nargs='+', metavar='FILE', help='checkpoint that the first of the steps builds on, for late fusion two; default the step before in --out')
     p.add_argument('--bank', metavar='FILE', help="text bank for step 3, from aclip text-bank; 'random' for orthogonal random vectors, a teacher that knows nothing")
     p.add_argument('--no-kd', action='store_true', help='step 3 without distillation')
     p.add_argument('--protocol', default='val', choices=('val', 'best-on-test', 'overfit'), help='select on validation videos (default), on the test set as the field does, or train and select on the same clips')
@@ -95,21 +119,20 @@ def _train_options(p):
     for name,kind in (('epochs', _from(1)), ('lr', _from(0, float)), ('bs', _from(1)), ('warmup', _from(0, float)), ('wd', _from(0, float))): g.add_argument(f'--{name}', type=kind)
     g.add_argument('--schedule', choices=('cosine', 'constant', 'steps'))
     _model_options(p.add_argument_group('image branch'))
+    _base_options(p)
     _text_options(p.add_argument_group('text branch'))
 
 def _model_options(g):
-    g.add_argument('--model', default='arg', metavar='NAME', help='base model; default arg')
+    g.add_argument('--model', default='arg', metavar='NAME', help='base model: arg (default), aformer or dualai; the groups below have the options of each')
     g.add_argument('--backbone', default='inception_v3', metavar='NAME', help='timm model; default inception_v3')
     g.add_argument('--maps', nargs='+', type=int, metavar='I', help="which of timm's feature maps; default Mixed_5d and Mixed_6e of Inception-v3, else the last")
     g.add_argument('--backbone-weights', metavar='FILE', help="local file of the backbone's weights")
     g.add_argument('--no-pretrained', action='store_true', help='start the backbone from random weights')
     g.add_argument('--size', nargs=2, type=_from(1), default=[720, 1280], metavar=('H', 'W'), help='frames are resized to this; default 720 1280')
-    g.add_argument('--width', type=_from(1), default=1024, metavar='D', help='width of actor features; default 1024')
-    g.add_argument('--graphs', type=_from(1), default=16, metavar='N', help="ARG's graphs; default 16")
-    g.add_argument('--norm', default='nodes', choices=('nodes', 'features'), help="ARG's LayerNorm: over all nodes (default) or each node alone")
+    g.add_argument('--width', type=_from(1), metavar='D', help='width of actor features; default 1024 for arg, 256 for aformer and dualai')
 
 def _text_options(g):
-    g.add_argument('--r', type=_from(1), default=7, help='rank of LoRA; default 7')
+    g.add_argument('--r', type=_from(1), help='rank of LoRA; default 7 for arg, 6 for aformer, 2 for dualai')
     g.add_argument('--alpha', type=float, default=8., help='gain of LoRA; default 8')
     g.add_argument('--layers', type=_from(0), default=6, help='encoder layers of Image2Text; default 6')
     g.add_argument('--kd-weight', type=_from(0, float), default=1., help='weight of the distillation loss; default 1')
@@ -120,19 +143,38 @@ def _text_options(g):
     g.add_argument('--text-actions', action='store_true', help='also an action loss in the text branch')
     g.add_argument('--learn-tau', action='store_true', help='train the temperature')
 
+# %% ../nbs/42_cli.ipynb #cc0edb22
+_OPTIONS = dict(arg=dict(graphs=16, norm='nodes'),                                      # options of each base model, with their defaults
+                aformer=dict(features='actor', i3d_weights=None, heads=1, blocks=1, positions=True),
+                dualai=dict(heads=1, paths=['ST', 'TS'], joint=1., contrastive=['frame-frame', 'frame-video', 'video-video']))
+_OWN = {o for options in _OPTIONS.values() for o in options}
+_ARGUMENTS = dict(graphs='n_graphs', blocks='layers', contrastive='parts')              # what the models call some of them
+
+def _relation(a):
+    "Arguments of the base model, from the options that are its own."
+    own = dict(_OPTIONS.get(a.model, {}))
+    for o in sorted(_OWN - own.keys()):
+        if getattr(a, o) is None: continue
+        name = {'joint': 'no-joint', 'positions': 'no-positions'}.get(o, o.replace('_', '-'))
+        raise ValueError(f"--{name} is an option of {' and '.join(m for m in _OPTIONS if o in _OPTIONS[m])}, not of {a.model}; leave it out, or choose --model")
+    if len(a.paths or own.get('paths', ())) == 1: own.update(joint=0., contrastive=[])  # both losses compare two paths
+    if a.tiny: own.update({k: v for k,v in TINY.items() if k in own})
+    own.update({o: getattr(a, o) for o in own if getattr(a, o) is not None})
+    return {_ARGUMENTS.get(o, o): v for o,v in own.items() if o not in ('features', 'i3d_weights')}
+
 # %% ../nbs/42_cli.ipynb #b0593a94
 def _train(a):
     if 3 in a.steps and not a.bank and not a.no_kd: raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
     from aclip.commands import train
     from aclip.data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES
     from aclip.zoo import Config
-    config = Config(list(ACTIVITIES), list(ACTIONS), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size, relation=dict(n_graphs=a.graphs, norm=a.norm),
+    config = Config(list(ACTIVITIES), list(ACTIONS), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size, features=a.features or 'actor', relation=_relation(a),
                     text=dict(r=a.r, alpha=a.alpha, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau))
     distill = dict(kd_weight=a.kd_weight, prompts=a.prompts, pairs=a.pairs, target=a.target, fused=a.fused)
     changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule')}
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
     runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
-                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, class_weights=ACTION_WEIGHTS, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet)
+                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, class_weights=ACTION_WEIGHTS, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet)
     line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, best MCA {100*r['best']['mca']:.1f} ({a.protocol})"
     return runs,'\n'.join([*map(line, runs), f"checkpoints in {a.out}"])
 
@@ -165,7 +207,7 @@ def _predict(a):
     return r,'\n'.join([f"{r['clip']}: {best(r['scores'])}", *(f"  actor {i}: {best(o['scores'])}" for i,o in enumerate(r['actors']))])
 
 # %% ../nbs/42_cli.ipynb #13f9f3f9
-TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine', warmup=2.)
+TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine')
 
 # %% ../nbs/42_cli.ipynb #569040c4
 _COMMANDS = {'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
@@ -186,7 +228,7 @@ def parser(
     for name,(options,_,what) in _COMMANDS.items():
         s = sub.add_parser(name, help=what, description=what[0].upper() + what[1:] + '.')
         options(s); _common(s)
-        if tiny: s.set_defaults(**TINY)
+        if tiny: s.set_defaults(**{k: v for k,v in TINY.items() if k not in _OWN})    # those are filled in by base model
     return p
 
 # %% ../nbs/42_cli.ipynb #b19eef07

@@ -24,7 +24,7 @@ from .data.folder import read_folder
 from .data.volleyball import read_volleyball
 from .learner import Checkpoints, backbone_learner, fit, predict_scores, relation_learner, report, text_learner
 from .metrics import confusion_matrix, plot_confusion
-from .zoo import Config, create_model, load_model, next_step
+from .zoo import Config, create_model, fuse_late, load_model, next_step
 
 # %% ../nbs/41_commands.ipynb #6efb3b07
 @dataclass
@@ -72,13 +72,26 @@ def _made(folder:Path)->Path:
     except OSError as e: raise CheckpointError(f"{folder}: cannot be made ({e.strerror}); choose a folder you can write to") from e
     return folder
 
-def _source(step:int, steps:tuple[int,...], init:Path, out:Path)->Path:
-    "The checkpoint that a step builds on; None for step 1."
-    if step == 1: return None
+# %% ../nbs/41_commands.ipynb #35248140
+def _check(config:Config, steps:list[int], init:list[Path]):
+    "What cannot be trained is better refused before step 1 than after it."
+    if init and steps[0] == 1: raise ValueError(f"step 1 builds on no checkpoint, but --from is {init[0]}; leave it out, or leave step 1 out of --steps")
+    if config.features == 'late' and (steps[0] < 3 or not init):
+        raise ValueError("late fusion joins two models that were trained alone: train with --features middle --steps 1 2, and with --features clip --steps 1 2, then --features late --steps 3 --from MIDDLE CLIP, the checkpoints of their steps 2")
+    with torch.device('meta'): create_model(replace(config, step=steps[-1]))    # shapes without numbers, at once
+
+def _source(step:int, steps:tuple[int,...], init:list[Path], out:Path)->list[Path]:
+    "The checkpoints that a step builds on: none for step 1, two for late fusion."
+    if step == 1: return []
     if init and step == steps[0]: return init
     path = out/RECIPES[step-1].name/'best.safetensors'
     if step-1 not in steps and not path.is_file(): raise CheckpointError(f"step {step} builds on step {step-1}, but there is no {path}; train step {step-1} too, or give its checkpoint with --from")
-    return path
+    return [path]
+
+def _before(source:list[Path])->tuple[torch.nn.Module,Config]:
+    "The model that a step builds on, two of them joined, and its configuration."
+    models,configs = zip(*(load_model(f)[:2] for f in source))
+    return (models[0], configs[0]) if len(models) == 1 else fuse_late(models, configs)
 
 def _machine()->dict:
     "Where a number comes from."
@@ -104,7 +117,7 @@ def train_step(
     start = time.time()
     (folder/'run.json').unlink(missing_ok=True)            # what it says holds for a whole run only
     if progress: print(f"{recipe.name}: {len(clips[0])} clips, {recipe.epochs} epochs")
-    n_frames = (1, len(clips[1][0].frames)) if config.step == 1 else config.n_frames
+    n_frames = (1, len(clips[1][0].frames)) if config.single_frames else config.n_frames
     dls = clip_dls(*clips, bs=recipe.bs, size=config.size, n_frames=n_frames, num_workers=workers, n_actors=config.n_actors)
     save = Checkpoints(folder, config.to_dict(), note=note)
     kw = dict(wd=recipe.wd, precision=precision, cbs=[save, CSVLogger(folder/'history.csv')])
@@ -126,7 +139,7 @@ def train(
     out:Path, # folder of the run
     config:Config, # the model; its `step` is set by `steps`
     steps:tuple[int,...]=(1, 2, 3), # which steps; they run in order
-    init:Path=None, # checkpoint that the first step builds on; None: the step before in `out`
+    init:Path=None, # checkpoint that the first step builds on, for late fusion a list of two; None: the step before in `out`
     bank:Path=None, # text bank for step 3, from `aclip text-bank`; 'random' for orthogonal random vectors; None: no distillation
     protocol:str='val', # a key of `PROTOCOLS`
     boxes:str='annotation', # see `read_volleyball`
@@ -136,14 +149,16 @@ def train(
     seed:int=0, # random seed
     overwrite:bool=False, # replace a run that is there
     changes:dict=None, # fields of `Recipe` for all steps that run; None values are ignored
+    i3d_weights:Path=None, # local file of I3D's weights, for features that use it
     **kw, # further arguments of `train_step`
 )->list[dict]: # what each step's run.json holds
     "Train one or more of the three steps."
     out,steps = Path(out),sorted(set(steps))
+    init = [init] if isinstance(init, (str, Path)) else list(init or [])
     if protocol not in PROTOCOLS: raise ValueError(f"protocol is {protocol!r}; choose {', '.join(PROTOCOLS)}")
     teacher = None
     if bank and 3 in steps: teacher = TextBank.random(config.actions) if bank == 'random' else TextBank.load(bank).match(config.actions)
-    if init and steps[0] == 1: raise ValueError(f"step 1 builds on no checkpoint, but --from is {init}; leave it out, or leave step 1 out of --steps")
+    _check(config, steps, init)
     source = {s: _source(s, steps, init, out) for s in steps}
     train_split,valid_split = PROTOCOLS[protocol]
     read = partial(read_volleyball, data, boxes=boxes, frames=frames)
@@ -154,10 +169,8 @@ def train(
         set_seed(seed)
         cfg = replace(config, step=step, text=config.text if step == 3 else {})
         if step == 3 and teacher is not None: cfg.text = {'d2': teacher.features.shape[-1], 'tau': teacher.tau, **cfg.text}
-        if step == 1: model = create_model(cfg, pretrained, weights)
-        else:
-            before,cfg_before,_ = load_model(source[step])
-            model = next_step(before, cfg_before, cfg)
+        if step == 1: model = create_model(cfg, pretrained, weights, i3d_weights)
+        else: model = next_step(*_before(source[step]), cfg)
         note = dict(seed=seed, protocol=protocol, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)
         runs.append(train_step(model, cfg, clips, folders[step], recipe(step, **(changes or {})), teacher, note=note, **kw))
     return runs
@@ -177,7 +190,7 @@ def evaluate(
     "Score a checkpoint on a split (Sec. 4.1)."
     net,config,meta = load_model(model)
     clips = read_volleyball(data, split, boxes=boxes, frames=frames)
-    n = len(clips[0].frames) if config.step == 1 else config.n_frames[1]
+    n = len(clips[0].frames) if config.single_frames else config.n_frames[1]
     dl = clip_dl(clips, bs, config.size, n, num_workers=workers, n_actors=config.n_actors)
     if out is not None: _made(Path(out))
     scores = predict_scores(net.to(default_device()), dl, progress)
@@ -201,7 +214,7 @@ def predict(
     "What is the group doing, and what is each actor doing?"
     net,config,_ = load_model(model)
     clip = read_folder(frames, boxes, target)
-    n,N = len(clip.frames) if config.step == 1 else config.n_frames[1],len(clip.actions)
+    n,N = len(clip.frames) if config.single_frames else config.n_frames[1],len(clip.actions)
     if n > len(clip.frames): raise DataError(f"{frames}: {len(clip.frames)} frames, but this model looks at {n} around the target. Put at least {n} numbered frames there.")
     dl = clip_dl([clip], 1, config.size, n, num_workers=0, n_actors=max(config.n_actors, N))
     try: scores = predict_scores(net.to(default_device()), dl)

@@ -175,6 +175,8 @@ def contrastive_loss(
     return {p: compute[p]() for p in parts}
 
 # %% ../nbs/24_dualai.ipynb #a6b00780
+def _loss_name(part): return f"{part.replace('-', '_')}_loss"
+
 class DualAI(BaseModel):
     "The image branch of Han et al. (2022): actor features, two paths of transformers, classifiers."
     lora_targets = ('W_q', 'W_k', 'W_v')
@@ -196,6 +198,7 @@ class DualAI(BaseModel):
             if p not in _PARTS: raise ValueError(f"DualAI: there is no part {p!r} of the contrastive loss; choose from {', '.join(_PARTS)}, as a tuple")
         if (joint or self.parts) and len(self.relation.transformers) < 2:
             raise ValueError(f"DualAI: joint and contrastive losses need both paths, there is only {', '.join(self.relation.transformers)}; give joint=0 and parts=(), or both paths")
+        self.extra_parts = (*['joint_loss']*bool(joint), *map(_loss_name, self.parts))
 
 # %% ../nbs/24_dualai.ipynb #9c3bd496
 @patch
@@ -219,5 +222,5 @@ def extra_losses(self:DualAI,
     if self.joint: losses['joint_loss'] = self.joint*sum(F.cross_entropy(out[f'activity_{p}'], activity) for p in ('ST', 'TS'))/2
     if self.parts:
         for p,loss in contrastive_loss(out['ST'], out['TS'], mask, self.parts, self.tau).items():
-            losses[f"{p.replace('-', '_')}_loss"] = self.contrastive*loss
+            losses[_loss_name(p)] = self.contrastive*loss
     return losses

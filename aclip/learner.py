@@ -187,9 +187,10 @@ def backbone_learner(
     precision:str='fp32', # 'fp32', 'fp16' or 'bf16'
     cbs:list=(), # more callbacks
 )->Learner: # ready for `fit`
-    "Step one: backbone, embedding and classifiers on single frames; BatchNorm keeps its statistics."
-    metrics = [PartLoss('activity_loss'), PartLoss('action_loss'), Accuracy(mca), Accuracy(mpca), Accuracy(mca, 'action', 'action_acc')]
-    return _learner(dls, model, GroupLoss(class_weights=class_weights), metrics, [KeepFrozen(*batchnorms(model)), *cbs], wd, precision)
+    "Step one: backbone, embedding and classifiers on single frames, and what losses the model adds; BatchNorm keeps its statistics."
+    parts = [PartLoss(p) for p in ('activity_loss', 'action_loss', *model.extra_parts)]
+    metrics = [*parts, Accuracy(mca), Accuracy(mpca), Accuracy(mca, 'action', 'action_acc')]
+    return _learner(dls, model, GroupLoss(class_weights=class_weights), metrics, [ExtraLosses(), KeepFrozen(*batchnorms(model)), *cbs], wd, precision)
 
 # %% ../nbs/32_learner.ipynb #4d66f723
 def relation_learner(
@@ -202,7 +203,7 @@ def relation_learner(
 )->Learner: # ready for `fit`
     "Step two: relation, embedding and classifiers, and what losses the model adds; the backbone is frozen."
     freeze(model.features.backbone)
-    learn = backbone_learner(dls, model, class_weights, wd, precision, [ExtraLosses(), *cbs])
+    learn = backbone_learner(dls, model, class_weights, wd, precision, cbs)
     return learn.add_cb(KeepFrozen(model.features.backbone))
 
 # %% ../nbs/32_learner.ipynb #60a9d1f8

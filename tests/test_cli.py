@@ -1,10 +1,11 @@
 "The command with what users give it by mistake: one clear line, exit status 1, nothing lost."
-import contextlib, io, json, shutil
+import json, shutil
 import pytest
 from PIL import Image
 from aclip.cli import main
 from aclip.clip import TextBank
 from aclip.data.volleyball import ACTIONS, WINDOW
+from helpers import STEPS, aclip, best as best_of, refused
 from test_checkpoint import small_disk
 
 SIZE = (90, 160)
@@ -12,20 +13,6 @@ CLIPS = {'1/100': 'r-pass 10 20 30 40 standing 50 20 30 40 moving 90 20 30 40 bl
          '3/100': 'l_set 5 20 30 40 waiting 50 40 30 40 setting',                        # training
          '4/100': 'l-spike 10 20 30 40 spiking 50 20 30 40 standing'}                    # test
 SMALL = '--tiny --size 45 80 --width 16 --graphs 2 --layers 0 --r 2 --epochs 1 --warmup 0 --workers 0 --available --protocol overfit'.split()
-STEPS = {1: '1-backbone', 2: '2-relation', 3: '3-text'}
-
-def aclip(*argv):
-    "Exit status, standard output and standard error of the command."
-    out,err = io.StringIO(),io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err): status = main([str(a) for a in argv])
-    return status,out.getvalue(),err.getvalue()
-
-def refused(*argv, says):
-    "One line on standard error that starts with the subcommand and holds all of `says`; nothing on standard output."
-    status,out,err = aclip(*argv, *['--quiet'][:argv[0] != 'text-bank'])
-    assert (status, out) == (1, ''), (out, err)
-    assert len(err.splitlines()) == 1 and err.startswith(f'aclip {argv[0]}: '), err
-    for s in says: assert str(s) in err, err
 
 def write_frames(folder, names, size=SIZE):
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +39,7 @@ def made(tmp_path_factory):
     assert status == 0, err
     return made
 
-def best(made, step): return made/'run'/STEPS[step]/'best.safetensors'
+def best(made, step): return best_of(made/'run', step)
 
 # --- train -------------------------------------------------------------------
 

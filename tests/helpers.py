@@ -1,0 +1,37 @@
+"What several test files share: the command, called in this process, and the real frames."
+import contextlib, io, json
+from pathlib import Path
+import pytest
+from aclip.cli import main
+
+DATA = Path(__file__).resolve().parents[2]/'shared/data/volleyball'
+needs_frames = pytest.mark.skipif(not DATA.exists(), reason=f'no real frames at {DATA}')
+STEPS = {1: '1-backbone', 2: '2-relation', 3: '3-text'}
+
+def aclip(*argv):
+    "Exit status, standard output and standard error of the command."
+    out,err = io.StringIO(),io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err): status = main([str(a) for a in argv])
+    return status,out.getvalue(),err.getvalue()
+
+def aclip_json(*argv):
+    "What the command prints with --json, and nothing but JSON on standard output."
+    status,out,err = aclip(*argv, '--json', '--quiet')
+    assert status == 0, err
+    return json.loads(out)
+
+def refused(*argv, says):
+    "One line on standard error that starts with the subcommand and holds all of `says`; nothing on standard output."
+    status,out,err = aclip(*argv, *['--quiet'][:argv[0] != 'text-bank'])
+    assert (status, out) == (1, ''), (out, err)
+    assert len(err.splitlines()) == 1 and err.startswith(f'aclip {argv[0]}: '), err
+    for s in says: assert str(s) in err, err
+
+def best(run, step): return run/STEPS[step]/'best.safetensors'
+
+def boxes_file(path, clip):
+    "The boxes of a clip's actors, as `aclip predict` takes them."
+    h,w = clip.size
+    b = clip.boxes[0]*[w, h, w, h]
+    path.write_text('\n'.join(f'{x1} {y1} {x2-x1} {y2-y1}' for x1,y1,x2,y2 in b))
+    return path
