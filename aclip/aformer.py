@@ -22,7 +22,7 @@ class AFormerRelation(nn.Module):
         heads:int=1, # attention heads, divides d
         layers:int=1, # encoder blocks
         dropout:float=0.1, # inside the blocks
-        bias:bool=True, # biases in W_q, W_k and W_v; the public code has none
+        bias:bool=False, # biases in W_q, W_k and W_v
         positions:bool=True, # add the encoding of box centres, in the image branch and in the text branch alike
         size:tuple=(720, 1280), # height and width in pixels in which centres are counted
     ):
