@@ -41,8 +41,11 @@ class GraphNorm(nn.Module):
     ):
         super().__init__()
         self.n_nodes,self.eps = n_nodes,eps
-        self.weight = nn.Parameter(torch.ones(n_graphs, n_nodes or 1, d))
-        self.bias = nn.Parameter(torch.zeros(n_graphs, n_nodes or 1, d))
+        self.weight,self.bias = (nn.Parameter(torch.empty(n_graphs, n_nodes or 1, d)) for _ in range(2))
+        self.reset_parameters()
+    def reset_parameters(self):
+        "As `nn.LayerNorm`."
+        nn.init.ones_(self.weight); nn.init.zeros_(self.bias)
     def forward(self,
         h:Tensor, # (B, graphs, M, D)
         mask:Tensor=None, # (B, M), True for a real actor
@@ -75,6 +78,9 @@ class ARGRelation(nn.Module):
         self.theta,self.phi = StackedLinear(n_graphs, d, d_k),StackedLinear(n_graphs, d, d_k)
         self.gcn = StackedLinear(n_graphs, d, d, bias=False)
         self.norm = GraphNorm(n_graphs, d, n_frames*n_actors if norm == 'nodes' else None)
+        self.reset_parameters()
+    def reset_parameters(self):
+        "Start the linear maps as the official code does."
         init_linear(self)
 
 # %% ../nbs/21_arg.ipynb #1fa27b2d

@@ -111,6 +111,7 @@ def _model_options(g):
 def _text_options(g):
     g.add_argument('--r', type=_from(1), default=7, help='rank of LoRA; default 7')
     g.add_argument('--alpha', type=float, default=8., help='gain of LoRA; default 8')
+    g.add_argument('--scratch', action='store_true', help="train the text branch's relation from scratch instead of by LoRA (Table 4, the rows with a dagger)")
     g.add_argument('--layers', type=_from(0), default=6, help='encoder layers of Image2Text; default 6')
     g.add_argument('--kd-weight', type=_from(0, float), default=1., help='weight of the distillation loss; default 1')
     g.add_argument('--prompts', default='random', choices=('random', 'mean'), help='one prompt drawn per actor (default) or all averaged')
@@ -126,8 +127,9 @@ def _train(a):
     from aclip.commands import train
     from aclip.data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES
     from aclip.zoo import Config
+    adapt = dict(adapt='scratch') if a.scratch else dict(r=a.r, alpha=a.alpha)
     config = Config(list(ACTIVITIES), list(ACTIONS), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size, relation=dict(n_graphs=a.graphs, norm=a.norm),
-                    text=dict(r=a.r, alpha=a.alpha, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau))
+                    text=dict(**adapt, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau))
     distill = dict(kd_weight=a.kd_weight, prompts=a.prompts, pairs=a.pairs, target=a.target, fused=a.fused)
     changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule')}
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20

@@ -2,9 +2,11 @@
 import itertools
 import pytest, torch
 from torch import nn
+from aclip.aformer import AFormer
 from aclip.arg import ARG, ARGRelation
-from aclip.core import ActivityCLIP
-from aclip.layers import zero_padded
+from aclip.core import ActivityCLIP, fresh_copy
+from aclip.dualai import DualAI
+from aclip.layers import n_params, zero_padded
 from aclip.lora import LoRALinear
 
 B,K,G = 2,9,8
@@ -137,3 +139,47 @@ def test_arg_in_half_precision(norm, dtype):
     want = rel(x, boxes, mask)
     with torch.autocast('cpu', dtype=dtype): got = rel(x, boxes, mask)
     assert got.isfinite().all() and (got - want).norm()/want.norm() < .05
+
+
+# From scratch
+
+bases = pytest.mark.parametrize('make', (arg, normed, lambda T, N, d: AFormer(BoxFeatures(d), G, K), lambda T, N, d: DualAI(BoxFeatures(d), G, K)), ids=('arg', 'normed', 'aformer', 'dualai'))
+
+@bases
+def test_from_scratch_shares_nothing_and_starts_as_when_built(make):
+    torch.manual_seed(0)
+    base = make(3, 5, 64)
+    built = {n: (p.mean().item(), p.std().item()) for n,p in base.relation.named_parameters()}
+    for p in base.relation.parameters(): nn.init.constant_(p, 7.)                     # as if it had been trained
+    model = ActivityCLIP(base, adapt='scratch', d2=16, layers=1, heads=2)
+    assert n_params(model.text_relation, trainable=True) == n_params(model.relation)
+    for n,p in model.text_relation.named_parameters():
+        mean,std = built[n]
+        assert p.mean().item() == pytest.approx(mean, abs=.05), n
+        if p.numel() > 500 or not std: assert p.std().item() == pytest.approx(std, rel=.2), n
+    for p in base.relation.parameters(): assert (p == 7).all() and not p.requires_grad
+
+@bases
+def test_from_scratch_the_image_branch_stays_and_all_of_the_relation_learns(make):
+    torch.manual_seed(0)
+    base,xs = make(3, 5, 16),batch(3, 5)
+    before = {k: v.clone() for k,v in base.state_dict().items()}
+    model = ActivityCLIP(base, adapt='scratch', d2=16, layers=1, heads=2).train()
+    start = {k: v.clone() for k,v in model.text_relation.state_dict().items()}
+    opt = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(3): opt.zero_grad(); model(*xs)['activity_text'].square().sum().backward(); opt.step()
+    for k,v in base.state_dict().items(): assert torch.equal(v, before[k]), k
+    for k,v in model.text_relation.state_dict().items(): assert not torch.equal(v, start[k]), k    # running statistics of BatchNorm too
+    assert not any(m.training for m in base.modules())
+    assert all(m.training for m in model.text_relation.modules())
+
+def test_torchs_own_attention_starts_anew():
+    mha = nn.MultiheadAttention(16, 2)
+    assert fresh_copy(mha).in_proj_weight.isfinite().all()
+
+class Lonely(nn.Module):
+    def __init__(self): super().__init__(); self.W,self.token = nn.Linear(2, 2),nn.Parameter(torch.zeros(2))
+
+@pytest.mark.parametrize('relation,say', [(nn.Sequential(nn.Linear(2, 2), Lonely()), 'Sequential cannot start from scratch: nothing resets 1.token'), (nn.ReLU(), 'ReLU has no parameters')])
+def test_what_cannot_start_from_scratch_is_refused(relation, say):
+    with pytest.raises(ValueError, match=say): fresh_copy(relation)
