@@ -111,7 +111,9 @@ def _model_options(g):
 def _text_options(g):
     g.add_argument('--r', type=_from(1), default=7, help='rank of LoRA; default 7')
     g.add_argument('--alpha', type=float, default=8., help='gain of LoRA; default 8')
-    g.add_argument('--scratch', action='store_true', help="train the text branch's relation from scratch instead of by LoRA (Table 4, the rows with a dagger)")
+    o = g.add_mutually_exclusive_group()
+    o.add_argument('--scratch', action='store_true', help="train the text branch's relation from scratch instead of by LoRA (Table 4, the rows with a dagger)")
+    o.add_argument('--series', action='store_true', help="the baseline ACLIP*: from the image branch's actions to their text features, by way of a relation from scratch (Table 1); nothing is distilled")
     g.add_argument('--layers', type=_from(0), default=6, help='encoder layers of Image2Text; default 6')
     g.add_argument('--kd-weight', type=_from(0, float), default=1., help='weight of the distillation loss; default 1')
     g.add_argument('--prompts', default='random', choices=('random', 'mean'), help='one prompt drawn per actor (default) or all averaged')
@@ -123,17 +125,18 @@ def _text_options(g):
 
 # %% ../nbs/42_cli.ipynb #b0593a94
 def _train(a):
-    if 3 in a.steps and not a.bank and not a.no_kd: raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
+    if 3 in a.steps and not (a.bank or a.no_kd or a.series): raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
     from aclip.commands import train
     from aclip.data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES
     from aclip.zoo import Config
     adapt = dict(adapt='scratch') if a.scratch else dict(r=a.r, alpha=a.alpha)
+    text = {} if a.series else dict(**adapt, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau)
     config = Config(list(ACTIVITIES), list(ACTIONS), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size, relation=dict(n_graphs=a.graphs, norm=a.norm),
-                    text=dict(**adapt, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau))
+                    text=text, method='series' if a.series else 'aclip')
     distill = dict(kd_weight=a.kd_weight, prompts=a.prompts, pairs=a.pairs, target=a.target, fused=a.fused)
     changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule')}
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
-    runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
+    runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd and not a.series else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
                  not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, class_weights=ACTION_WEIGHTS, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet)
     line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, best MCA {100*r['best']['mca']:.1f} ({a.protocol})"
     return runs,'\n'.join([*map(line, runs), f"checkpoints in {a.out}"])

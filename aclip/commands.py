@@ -127,7 +127,7 @@ def train(
     config:Config, # the model; its `step` is set by `steps`
     steps:tuple[int,...]=(1, 2, 3), # which steps; they run in order
     init:Path=None, # checkpoint that the first step builds on; None: the step before in `out`
-    bank:Path=None, # text bank for step 3, from `aclip text-bank`; 'random' for orthogonal random vectors; None: no distillation
+    bank:Path=None, # text bank for step 3, from `aclip text-bank`; 'random' for orthogonal random vectors; None: no distillation; the series baseline needs it
     protocol:str='val', # a key of `PROTOCOLS`
     boxes:str='annotation', # see `read_volleyball`
     frames:str='required', # 'required' or 'available', see `read_volleyball`
@@ -143,6 +143,7 @@ def train(
     if protocol not in PROTOCOLS: raise ValueError(f"protocol is {protocol!r}; choose {', '.join(PROTOCOLS)}")
     teacher = None
     if bank and 3 in steps: teacher = TextBank.random(config.actions) if bank == 'random' else TextBank.load(bank).match(config.actions)
+    if config.method == 'series' and 3 in steps and not teacher: raise ValueError("the series baseline reads the text features of actions: give it a bank from 'aclip text-bank' by --bank")
     if init and steps[0] == 1: raise ValueError(f"step 1 builds on no checkpoint, but --from is {init}; leave it out, or leave step 1 out of --steps")
     source = {s: _source(s, steps, init, out) for s in steps}
     train_split,valid_split = PROTOCOLS[protocol]
@@ -153,13 +154,15 @@ def train(
     for step in steps:
         set_seed(seed)
         cfg = replace(config, step=step, text=config.text if step == 3 else {})
-        if step == 3 and teacher is not None: cfg.text = {'d2': teacher.features.shape[-1], 'tau': teacher.tau, **cfg.text}
+        distils = step == 3 and teacher is not None and config.method == 'aclip'
+        if step == 3 and teacher is not None: cfg.text = {'d2': teacher.features.shape[-1], **(dict(tau=teacher.tau) if distils else {}), **cfg.text}
         if step == 1: model = create_model(cfg, pretrained, weights)
         else:
             before,cfg_before,_ = load_model(source[step])
             model = next_step(before, cfg_before, cfg)
+            if step == 3 and config.method == 'series': model.set_text(teacher)
         note = dict(seed=seed, protocol=protocol, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)
-        runs.append(train_step(model, cfg, clips, folders[step], recipe(step, **(changes or {})), teacher, note=note, **kw))
+        runs.append(train_step(model, cfg, clips, folders[step], recipe(step, **(changes or {})), teacher if distils else None, note=note, **kw))
     return runs
 
 # %% ../nbs/41_commands.ipynb #6e2be170
