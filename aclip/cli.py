@@ -1,4 +1,4 @@
-"""`aclip doctor, world, text-bank, train, evaluate, predict`: every subcommand has `--help`, and `--json` for machines.
+"""`aclip doctor, world, text-bank, train, evaluate, predict, params`: every subcommand has `--help`, and `--json` for machines.
 
 Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 
@@ -169,6 +169,14 @@ def _predict(a):
     best = lambda s: ', '.join(f'{k} {v:.2f}' for k,v in list(s.items())[:3])
     return r,'\n'.join([f"{r['clip']}: {best(r['scores'])}", *(f"  actor {i}: {best(o['scores'])}" for i,o in enumerate(r['actors']))])
 
+# %% ../nbs/42_cli.ipynb #ac255559
+def _params_options(p): p.epilog = 'Notes under the rows say which choices make a count, and why four miss.'
+
+def _params(a):
+    from aclip.params import count_params, params_text
+    rows = count_params()
+    return [o.to_dict() for o in rows],params_text(rows)
+
 # %% ../nbs/42_cli.ipynb #13f9f3f9
 TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine', warmup=2.)
 
@@ -178,7 +186,8 @@ _COMMANDS = {'doctor': (_doctor_options, _doctor, 'examine a dataset folder, cli
              'text-bank': (_bank_options, _bank, "encode the action labels with CLIP's text encoder, once"),
              'train': (_train_options, _train, 'train any of the three steps'),
              'evaluate': (_evaluate_options, _evaluate, 'MCA, MPCA and confusion matrix of a checkpoint'),
-             'predict': (_predict_options, _predict, 'activity and actions for frames of your own')}
+             'predict': (_predict_options, _predict, 'activity and actions for frames of your own'),
+             'params': (_params_options, _params, "every count of parameters in the paper's tables, beside ours")}
 
 def parser(
     tiny:bool=False, # the other defaults of `train --tiny`
