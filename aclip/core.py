@@ -29,7 +29,7 @@ def find_relation(
     if isinstance(relation, str):
         if relation in names: return relation
         near = [n for n in names if '.' not in n]
-        raise ValueError(f"{type(base).__name__} has no module {relation!r}; its own are {', '.join(near)}. Give relation= a name or the module")
+        raise ValueError(f"{type(base).__name__} has no module {relation!r}; its own are {', '.join(near) or 'none'}. Give relation= a name or the module")
     for n,m in names.items():
         if m is relation: return n
     raise ValueError(f"the {type(relation).__name__} given as relation is not inside {type(base).__name__}")
@@ -42,6 +42,8 @@ class TwoBranch(nn.Module):
         relation:str='relation', # the base's relation module, by name or as an object; called with (x, boxes, mask)
     ):
         super().__init__()
+        if missing := [a for a in ('embed', 'classify', 'd', 'n_activities', 'n_actions') if not hasattr(base, a)]:
+            raise ValueError(f"{type(base).__name__} is no image branch: it has no {', '.join(missing)}; an adapter of a few lines can supply them, see the page on the core")
         self.relation_name = find_relation(base, relation)
         self._required_grad = {n for n,p in base.named_parameters() if p.requires_grad}
         self.base = base.requires_grad_(False)
@@ -75,11 +77,13 @@ class ActivityCLIP(TwoBranch):
         tau:float=0.01, # temperature of distillation; CLIP's own trained one is 0.01
         learn_tau:bool=False, # train the temperature as CLIP does
     ):
-        super().__init__(base, relation)
         if adapt not in ('lora', 'scratch'): raise ValueError(f"ActivityCLIP: adapt is {adapt!r}; choose 'lora' or 'scratch'")
-        self.image2text,self.adapt = Image2Text(base.d, d2, layers, heads, dropout),adapt
-        targets = getattr(base, 'lora_targets', ()) if targets is None else targets
-        self.text_relation = lora_view(self.relation, r, alpha, targets) if adapt == 'lora' else fresh_copy(self.relation)
+        super().__init__(base, relation)
+        self.adapt,targets = adapt,getattr(base, 'lora_targets', ()) if targets is None else targets
+        try:
+            self.image2text = Image2Text(base.d, d2, layers, heads, dropout)
+            self.text_relation = lora_view(self.relation, r, alpha, targets) if adapt == 'lora' else fresh_copy(self.relation)
+        except ValueError: self.unplug(); raise              # refused: the base is as it was
         self.dropout,self.text_activity = nn.Dropout(dropout),ActivityClassifier(base.d, base.n_activities)
         self.text_action = nn.Linear(base.d, base.n_actions) if text_actions else None
         self.log_tau = nn.Parameter(torch.tensor(math.log(tau)), requires_grad=learn_tau)
@@ -179,7 +183,8 @@ class SeriesCLIP(TwoBranch):
         super().__init__(base, relation)
         self.register_buffer('text_features', torch.full((base.n_actions, d2), math.nan))  # until `set_text` or a checkpoint
         self.project = nn.Linear(d2, base.d)
-        self.text_relation = fresh_copy(self.relation)
+        try: self.text_relation = fresh_copy(self.relation)
+        except ValueError: self.unplug(); raise              # refused: the base is as it was
         self.dropout,self.text_activity = nn.Dropout(dropout),ActivityClassifier(base.d, base.n_activities)
         self.text_action = nn.Linear(base.d, base.n_actions)
         self.train(self.training)
