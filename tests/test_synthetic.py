@@ -8,7 +8,7 @@ from aclip.data.clips import DataError, clip_dl
 from aclip.data.doctor import doctor
 from aclip.data.players import POSES, Camera, motion, person_box, skeleton
 from aclip.data.scene import ACTION_COUNTS, ACTIVITY_COUNTS, PLAYS, cast, make_scene, plan_activities
-from aclip.data.synthetic import PHRASES, crops_and_captions, make_world, world_videos
+from aclip.data.synthetic import PHRASES, faces_right, make_world, read_captions, world_videos
 from aclip.data.volleyball import ACTIONS, ACTIVITIES, SPLITS, read_volleyball
 
 SMALL = dict(clips=16, videos=4, size=(90, 160), seed=3, workers=0, progress=False)
@@ -155,20 +155,24 @@ def test_bodies_stay_whole(action):
 def test_captions_match_labels(whole):
     shirts = Counter()
     for c in read(whole):
-        crops, said = crops_and_captions(c, size=(32, 24))
-        assert crops.shape == (len(c.actions), 3, 32, 24) and len(said) == len(c.actions)
+        said = read_captions(c)
+        assert len(said) == len(c.actions) and all(t.endswith((', facing left', ', facing right')) for t in said)
         for a, text in zip(c.actions, said): assert PHRASES[ACTIONS[a]] in text and sum(p in text for p in PHRASES.values()) == 1
         worn = {text.split(' in ')[1].split()[0].strip(',') for text in said}
         assert len(worn) == 2; shirts.update(worn)
     assert len(shirts) > 3
 
+def test_captions_say_where_players_look():
+    right = np.array([faces_right(make_scene(i, i%10, ACTIVITIES[i%8], WORLD)) for i in range(40)]) # two teams at a net
+    assert right[:, :6].mean() > .8 and right[:, 6:].mean() < .2
+
 def test_captions_must_be_there(copy):
     clip = read(copy)[0]
     path = copy/f'captions/{clip.name}.txt'
     path.write_text('a player in red standing upright\n')
-    with pytest.raises(DataError, match='1 captions for'): crops_and_captions(clip)
+    with pytest.raises(DataError, match='1 captions for'): read_captions(clip)
     path.unlink()
-    with pytest.raises(DataError, match='only synthetic worlds'): crops_and_captions(clip)
+    with pytest.raises(DataError, match='only synthetic worlds'): read_captions(clip)
 
 # --- bad input ------------------------------------------------------------------
 
