@@ -166,7 +166,7 @@ def fresh_copy(
         f = getattr(m, 'reset_parameters', None) or getattr(m, '_reset_parameters', None)  # nn.MultiheadAttention's has an underscore
         if f: f()
     fresh.apply(reset)                                       # parts first, then the whole, which may have a say of its own
-    left = [n for n,p in fresh.named_parameters() if p.isnan().any()]
+    left = [n for n,p in fresh.named_parameters() if not p.is_meta and p.isnan().any()]   # shapes alone have no numbers
     if left: raise ValueError(f"{type(relation).__name__} cannot start from scratch: nothing resets {', '.join(left)}; give the module that holds it a method reset_parameters()")
     if not list(fresh.parameters()): raise ValueError(f"{type(relation).__name__} has no parameters, so there is nothing to train from scratch")
     return fresh

@@ -186,6 +186,12 @@ def test_what_cannot_start_from_scratch_is_refused(relation, say):
     with pytest.raises(ValueError, match=say): fresh_copy(relation)
 
 
+def test_shapes_alone_can_be_built():
+    "On the meta device, to see whether a configuration works before anything is trained."
+    with torch.device('meta'): base = arg(3, 5, 16); models = ActivityCLIP(base, adapt='scratch', d2=16, layers=1, heads=2),SeriesCLIP(base, d2=16)
+    for m in models: assert n_params(m.text_relation, trainable=True) == n_params(arg(3, 5, 16).relation)
+
+
 # In series
 
 LABELS = [f'action {k}' for k in range(K)]
