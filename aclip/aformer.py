@@ -12,7 +12,7 @@ import torch
 from fastcore.basics import patch
 from torch import nn, Tensor
 from .base import ActorFeatures, BaseModel
-from .layers import EncoderBlock, encode_centres, zero_padded
+from .layers import EncoderBlock, check_actors, encode_centres, zero_padded
 
 # %% ../nbs/22_aformer.ipynb #8428344f
 class AFormerRelation(nn.Module):
@@ -22,7 +22,7 @@ class AFormerRelation(nn.Module):
         heads:int=1, # attention heads, divides d
         layers:int=1, # encoder blocks
         dropout:float=0.1, # inside the blocks
-        bias:bool=True, # biases in W_q, W_k and W_v; the public code has none
+        bias:bool=False, # biases in W_q, W_k and W_v
         positions:bool=True, # add the encoding of box centres, in the image branch and in the text branch alike
         size:tuple=(720, 1280), # height and width in pixels in which centres are counted
     ):
@@ -40,11 +40,7 @@ def placed(self:AFormerRelation,
     mask:Tensor=None, # (B, N), True for a real actor
 )->Tensor: # (B, T, N, D)
     "What the first block sees: each actor's features plus the encoding of the centre of his box."
-    if x.shape[-1] != self.d: raise ValueError(f"AFormerRelation: made for features of width {self.d}, got {x.shape[-1]}; build it with d={x.shape[-1]}")
-    if x.shape[:-1] != boxes.shape[:-1]:
-        raise ValueError(f"AFormerRelation: features of {tuple(x.shape[:-1])} and boxes of {tuple(boxes.shape[:-1])} (clips, frames, actors); give one box for each feature")
-    if mask is not None and not mask.any(-1).all():
-        raise ValueError(f"AFormerRelation: clip {(~mask.any(-1)).nonzero()[0].item()} of the batch has no actor; leave it out, or correct its mask")
+    check_actors(self, self.d, x, boxes, mask)
     return x + encode_centres(boxes, self.d, self.size) if self.positions else x
 
 # %% ../nbs/22_aformer.ipynb #da42cce5

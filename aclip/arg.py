@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn, Tensor
 from .base import BaseModel
-from .layers import StackedLinear, init_linear, zero_padded
+from .layers import StackedLinear, check_actors, init_linear, zero_padded
 
 # %% ../nbs/21_arg.ipynb #694f5472
 def neighbours(
@@ -41,8 +41,11 @@ class GraphNorm(nn.Module):
     ):
         super().__init__()
         self.n_nodes,self.eps = n_nodes,eps
-        self.weight = nn.Parameter(torch.ones(n_graphs, n_nodes or 1, d))
-        self.bias = nn.Parameter(torch.zeros(n_graphs, n_nodes or 1, d))
+        self.weight,self.bias = (nn.Parameter(torch.empty(n_graphs, n_nodes or 1, d)) for _ in range(2))
+        self.reset_parameters()
+    def reset_parameters(self):
+        "As `nn.LayerNorm`."
+        nn.init.ones_(self.weight); nn.init.zeros_(self.bias)
     def forward(self,
         h:Tensor, # (B, graphs, M, D)
         mask:Tensor=None, # (B, M), True for a real actor
@@ -71,10 +74,13 @@ class ARGRelation(nn.Module):
     ):
         super().__init__()
         if norm not in ('nodes', 'features'): raise ValueError(f"ARGRelation: norm is {norm!r}; choose 'nodes' or 'features'")
-        self.d_k,self.n_frames,self.n_actors,self.threshold,self.aspect = d_k,n_frames,n_actors,threshold,aspect
+        self.d,self.d_k,self.n_frames,self.n_actors,self.threshold,self.aspect = d,d_k,n_frames,n_actors,threshold,aspect
         self.theta,self.phi = StackedLinear(n_graphs, d, d_k),StackedLinear(n_graphs, d, d_k)
         self.gcn = StackedLinear(n_graphs, d, d, bias=False)
         self.norm = GraphNorm(n_graphs, d, n_frames*n_actors if norm == 'nodes' else None)
+        self.reset_parameters()
+    def reset_parameters(self):
+        "Start the linear maps as the official code does."
         init_linear(self)
 
 # %% ../nbs/21_arg.ipynb #1fa27b2d
@@ -91,8 +97,10 @@ def graphs(self:ARGRelation,
 
 # %% ../nbs/21_arg.ipynb #825c4f17
 @patch
-def _check(self:ARGRelation, T:int, N:int):
-    "Refuse sizes that the layer cannot take, and say which it can."
+def _check(self:ARGRelation, x:Tensor, boxes:Tensor, mask:Tensor=None):
+    "Refuse what the layer cannot take, and say what it can."
+    check_actors(self, self.d, x, boxes, mask)
+    T,N = x.shape[1:3]
     if T % self.n_frames: raise ValueError(f"ARGRelation: {T} frames cannot be cut into graphs of {self.n_frames}; give a multiple, or build it with another n_frames")
     if self.norm.n_nodes and N != self.n_actors:
         raise ValueError(f"ARGRelation: LayerNorm over [{self.norm.n_nodes}, D] was made for {self.n_actors} actors a frame, got {N}; pad to {self.n_actors}, or build it with norm='features'")
@@ -100,8 +108,8 @@ def _check(self:ARGRelation, T:int, N:int):
 @patch
 def _nodes(self:ARGRelation, x:Tensor, boxes:Tensor, mask:Tensor=None)->tuple[Tensor,Tensor,Tensor]:
     "The actors of all frames that share a graph in one row, (B T/n_frames, M, ...): features, boxes, mask; padded places empty."
+    self._check(x, boxes, mask)
     B,T,N,_ = x.shape
-    self._check(T, N)
     mask = None if mask is None else mask[:, None].expand(B, T, N)
     return tuple(None if t is None else t.reshape(B*T//self.n_frames, self.n_frames*N, *t.shape[3:]) for t in (zero_padded(x, mask), boxes, mask))
 
@@ -126,8 +134,8 @@ def interactions(self:ARGRelation,
     mask:Tensor=None, # (B, N), True for a real actor
 )->dict[str,Tensor]: # 'graphs': (B, N, N), rows of real actors sum to 1, those of padded ones are zero
     "How much each actor listens to each other, over all graphs and frames; for pictures as Fig. 6."
-    B,_,N,_ = x.shape
-    A = self.graphs(*self._nodes(x, boxes, mask)).unflatten(0, (B, -1))     # (B, groups, graphs, M, M)
+    A,(B,_,N,_) = self.graphs(*self._nodes(x, boxes, mask)),x.shape
+    A = A.unflatten(0, (B, -1))                                              # (B, groups, graphs, M, M)
     A = A.unflatten(-1, (-1, N)).sum(-2).unflatten(-2, (-1, N)).mean((1, 2, 3))
     return dict(graphs=A if mask is None else zero_padded(A, mask))
 

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from torchvision.ops import roi_align
 from .checkpoint import CheckpointError
-from .layers import init_linear, max_over_actors
+from .layers import check_mask, init_linear, max_over_actors
 
 # %% ../nbs/20_base.ipynb #af8a3ed0
 def _timm_features(name, out_indices, pretrained, weights):
@@ -158,6 +158,7 @@ class ActivityClassifier(nn.Module):
         mask:Tensor=None, # (B, N), True for a real actor
     )->Tensor: # (B, G)
         "The score of each group activity."
+        check_mask(self, mask)
         return self.linear(max_over_actors(y, None if mask is None else mask[:, None])).mean(1)
 
 # %% ../nbs/20_base.ipynb #d87f6aa5

@@ -1,4 +1,4 @@
-"""`aclip doctor, world, text-bank, train, evaluate, predict`: every subcommand has `--help`, and `--json` for machines.
+"""`aclip doctor, world, text-bank, train, evaluate, predict, params`: every subcommand has `--help`, and `--json` for machines.
 
 Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 
@@ -134,6 +134,9 @@ def _model_options(g):
 def _text_options(g):
     g.add_argument('--r', type=_from(1), help='rank of LoRA; default 7 for arg, 6 for aformer, 2 for dualai')
     g.add_argument('--alpha', type=float, default=8., help='gain of LoRA; default 8')
+    o = g.add_mutually_exclusive_group()
+    o.add_argument('--scratch', action='store_true', help="train the text branch's relation from scratch instead of by LoRA (Table 4, the rows with a dagger)")
+    o.add_argument('--series', action='store_true', help="the baseline ACLIP*: from the image branch's actions to their text features, by way of a relation from scratch (Table 1); nothing is distilled")
     g.add_argument('--layers', type=_from(0), default=6, help='encoder layers of Image2Text; default 6')
     g.add_argument('--kd-weight', type=_from(0, float), default=1., help='weight of the distillation loss; default 1')
     g.add_argument('--prompts', default='random', choices=('random', 'mean'), help='one prompt drawn per actor (default) or all averaged')
@@ -164,16 +167,18 @@ def _relation(a):
 
 # %% ../nbs/42_cli.ipynb #b0593a94
 def _train(a):
-    if 3 in a.steps and not a.bank and not a.no_kd: raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
+    if 3 in a.steps and not (a.bank or a.no_kd or a.series): raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
     from aclip.commands import train
     from aclip.data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES
     from aclip.zoo import Config
+    adapt = dict(adapt='scratch') if a.scratch else dict(r=a.r, alpha=a.alpha)
+    text = {} if a.series else dict(**adapt, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau)
     config = Config(list(ACTIVITIES), list(ACTIONS), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size, features=a.features or 'actor', relation=_relation(a),
-                    text=dict(r=a.r, alpha=a.alpha, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau))
+                    text=text, method='series' if a.series else 'aclip')
     distill = dict(kd_weight=a.kd_weight, prompts=a.prompts, pairs=a.pairs, target=a.target, fused=a.fused)
     changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule')}
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
-    runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
+    runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd and not a.series else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
                  not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, class_weights=ACTION_WEIGHTS, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet)
     line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, best MCA {100*r['best']['mca']:.1f} ({a.protocol})"
     return runs,'\n'.join([*map(line, runs), f"checkpoints in {a.out}"])
@@ -206,6 +211,14 @@ def _predict(a):
     best = lambda s: ', '.join(f'{k} {v:.2f}' for k,v in list(s.items())[:3])
     return r,'\n'.join([f"{r['clip']}: {best(r['scores'])}", *(f"  actor {i}: {best(o['scores'])}" for i,o in enumerate(r['actors']))])
 
+# %% ../nbs/42_cli.ipynb #ac255559
+def _params_options(p): p.epilog = 'Notes under the rows say which choices make a count, and why four miss.'
+
+def _params(a):
+    from aclip.params import count_params, params_text
+    rows = count_params()
+    return [o.to_dict() for o in rows],params_text(rows)
+
 # %% ../nbs/42_cli.ipynb #13f9f3f9
 TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine')
 
@@ -215,7 +228,8 @@ _COMMANDS = {'doctor': (_doctor_options, _doctor, 'examine a dataset folder, cli
              'text-bank': (_bank_options, _bank, "encode the action labels with CLIP's text encoder, once"),
              'train': (_train_options, _train, 'train any of the three steps'),
              'evaluate': (_evaluate_options, _evaluate, 'MCA, MPCA and confusion matrix of a checkpoint'),
-             'predict': (_predict_options, _predict, 'activity and actions for frames of your own')}
+             'predict': (_predict_options, _predict, 'activity and actions for frames of your own'),
+             'params': (_params_options, _params, "every count of parameters in the paper's tables, beside ours")}
 
 def parser(
     tiny:bool=False, # the other defaults of `train --tiny`

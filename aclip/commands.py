@@ -140,7 +140,7 @@ def train(
     config:Config, # the model; its `step` is set by `steps`
     steps:tuple[int,...]=(1, 2, 3), # which steps; they run in order
     init:Path=None, # checkpoint that the first step builds on, for late fusion a list of two; None: the step before in `out`
-    bank:Path=None, # text bank for step 3, from `aclip text-bank`; 'random' for orthogonal random vectors; None: no distillation
+    bank:Path=None, # text bank for step 3, from `aclip text-bank`; 'random' for orthogonal random vectors; None: no distillation; the series baseline needs it
     protocol:str='val', # a key of `PROTOCOLS`
     boxes:str='annotation', # see `read_volleyball`
     frames:str='required', # 'required' or 'available', see `read_volleyball`
@@ -159,6 +159,7 @@ def train(
     teacher = None
     if bank and 3 in steps: teacher = TextBank.random(config.actions) if bank == 'random' else TextBank.load(bank).match(config.actions)
     _check(config, steps, init)
+    if config.method == 'series' and 3 in steps and not teacher: raise ValueError("the series baseline reads the text features of actions: give it a bank from 'aclip text-bank' by --bank")
     source = {s: _source(s, steps, init, out) for s in steps}
     train_split,valid_split = PROTOCOLS[protocol]
     read = partial(read_volleyball, data, boxes=boxes, frames=frames)
@@ -168,11 +169,13 @@ def train(
     for step in steps:
         set_seed(seed)
         cfg = replace(config, step=step, text=config.text if step == 3 else {})
-        if step == 3 and teacher is not None: cfg.text = {'d2': teacher.features.shape[-1], 'tau': teacher.tau, **cfg.text}
+        distils = step == 3 and teacher is not None and config.method == 'aclip'
+        if step == 3 and teacher is not None: cfg.text = {'d2': teacher.features.shape[-1], **(dict(tau=teacher.tau) if distils else {}), **cfg.text}
         if step == 1: model = create_model(cfg, pretrained, weights, i3d_weights)
         else: model = next_step(*_before(source[step]), cfg)
+        if step == 3 and config.method == 'series': model.set_text(teacher)
         note = dict(seed=seed, protocol=protocol, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)
-        runs.append(train_step(model, cfg, clips, folders[step], recipe(step, **(changes or {})), teacher, note=note, **kw))
+        runs.append(train_step(model, cfg, clips, folders[step], recipe(step, **(changes or {})), teacher if distils else None, note=note, **kw))
     return runs
 
 # %% ../nbs/41_commands.ipynb #6e2be170

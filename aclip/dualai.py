@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn, Tensor
 from .base import BaseModel
-from .layers import EncoderBlock, encode_centres, sinusoids, zero_padded
+from .layers import EncoderBlock, check_actors, encode_centres, sinusoids, zero_padded
 
 # %% ../nbs/24_dualai.ipynb #90df05c2
 class SpatialTransformer(EncoderBlock):
@@ -75,13 +75,9 @@ def encode(self:DualAIRelation,
 @patch
 def _check(self:DualAIRelation, x:Tensor, boxes:Tensor, mask:Tensor=None):
     "Refuse what cannot be related, and say what can."
-    if x.shape[-1] != self.d: raise ValueError(f"DualAIRelation: made for features of width {self.d}, got {x.shape[-1]}; build it with d={x.shape[-1]}")
-    if x.shape[:-1] != boxes.shape[:-1]:
-        raise ValueError(f"DualAIRelation: features of {tuple(x.shape[:-1])} and boxes of {tuple(boxes.shape[:-1])} (clips, frames, actors); give one box for each feature")
+    check_actors(self, self.d, x, boxes, mask)
     if x.shape[1] % self.n_frames:
         raise ValueError(f"DualAIRelation: {x.shape[1]} frames cannot be cut into groups of {self.n_frames}; give a multiple, or build it with another n_frames")
-    if mask is not None and not mask.any(-1).all():
-        raise ValueError(f"DualAIRelation: clip {(~mask.any(-1)).nonzero()[0].item()} of the batch has no actor; leave it out, or correct its mask")
 
 # %% ../nbs/24_dualai.ipynb #3a168df5
 @patch

@@ -209,7 +209,7 @@ def relation_learner(
 # %% ../nbs/32_learner.ipynb #60a9d1f8
 def text_learner(
     dls, # fastai DataLoaders of clips
-    model:ActivityCLIP, # an image branch with its text branch
+    model:ActivityCLIP, # an image branch with its text branch; `SeriesCLIP` too, without a bank
     bank:TextBank=None, # the teacher; None: no distillation (Table 3, last row)
     kd_weight:float=1., # weight of the distillation loss
     prompts:str='random', # see `Distill`
@@ -221,6 +221,7 @@ def text_learner(
     cbs:list=(), # more callbacks
 )->Learner: # ready for `fit`
     "Step three: the text branch, taught by the bank; the image branch is frozen (Sec. 3.2)."
+    if bank is not None and not hasattr(model, 'image2text'): raise ValueError(f"text_learner: {type(model).__name__} has no Image2Text that a bank could teach; leave the bank out")
     loss = GroupLoss('activity' if fused else 'activity_text', 'action_text' if model.text_action is not None else None)
     parts = [PartLoss('activity_loss'), *[PartLoss('action_loss')]*bool(loss.action), *[PartLoss('kd_loss')]*(bank is not None)]
     accs = [Accuracy(mca), Accuracy(mpca), Accuracy(mca, 'activity_image', 'mca_image'), Accuracy(mca, 'activity_text', 'mca_text')]

@@ -121,7 +121,7 @@ def test_half_precision(dtype):
 @pytest.mark.parametrize('d,r', [(256, 6), (64, 1), (128, 12)])
 def test_counts(d, r):
     rel = AFormerRelation(d)
-    assert n_params(rel) == 5*(d*d + d) + 4*d and n_params(AFormerRelation(d, bias=False)) == 5*d*d + 6*d
+    assert n_params(rel) == 5*d*d + 6*d and n_params(AFormerRelation(d, bias=True)) == 5*(d*d + d) + 4*d
     assert n_params(lora_view(rel, r, targets=AFormer.lora_targets), trainable=True) == 3*r*2*d
 
 

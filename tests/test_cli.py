@@ -57,6 +57,7 @@ def test_malformed_annotation(data, tmp_path, old, new, says):
     ('--steps 2 --from {2}', ['step 2 builds on step 1, but this checkpoint is of step 2']),
     ('--steps 2 --from {bank}', ['bank.safetensors: no model in it']),
     ('--steps 3 --from {2}', ['step 3 needs a teacher', '--bank', '--no-kd']),
+    ('--steps 3 --from {2} --series --no-kd', ['the series baseline reads the text features', '--bank']),
     ('--steps 3 --from {2} --bank {other}', ['the bank has no text for blocking', 'aclip text-bank']),
     ('--steps 3 --from {2} --bank {2}', ['not a text bank']),
     ('--steps 3 --from {2} --bank nowhere', ['nowhere: no such file']),
@@ -109,6 +110,21 @@ def test_weights_that_cannot_be_fetched(made, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path/'cache'))
     argv = [a for a in SMALL if a != '--tiny']
     refused('train', *argv, '--data', made/'data', '--out', tmp_path/'run', '--backbone', 'resnet18', '--steps', 1, says=['could not fetch the weights of resnet18', '--backbone-weights FILE', '--no-pretrained'])
+
+@pytest.mark.parametrize('how', ['--series', '--scratch'])
+def test_other_text_branches(made, tmp_path, how):
+    "Trained by the command, and read back from the file alone."
+    status,out,err = aclip('train', *SMALL, '--data', made/'data', '--out', tmp_path, '--steps', 3, '--from', best(made, 2), '--bank', made/'bank.safetensors', how, '--json', '--quiet')
+    assert status == 0, err
+    run, = json.loads(out)
+    config = run['config']
+    assert (config['method'], config['text'].get('adapt', 'lora')) == {'--series': ('series', 'lora'), '--scratch': ('aclip', 'scratch')}[how]
+    assert run['teacher']['model'] == 'random' and ('kd_loss' in run['best']) == (how == '--scratch') and ('action_loss' in run['best']) == (how == '--series')
+    model = tmp_path/STEPS[3]/'best.safetensors'
+    status,out,err = aclip('evaluate', '--model', model, '--data', made/'data', '--available', '--workers', 0, '--json', '--quiet')
+    assert status == 0 and {'activity', 'activity_image', 'activity_text', 'action'} <= set(json.loads(out)), err
+    status,out,_ = aclip('predict', '--model', model, *own(tmp_path, NUMBERED, row(2)), '--json')
+    assert status == 0 and json.loads(out)['activity']
 
 # --- doctor, evaluate --------------------------------------------------------
 

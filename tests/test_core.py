@@ -2,9 +2,12 @@
 import itertools
 import pytest, torch
 from torch import nn
+from aclip.aformer import AFormer
 from aclip.arg import ARG, ARGRelation
-from aclip.core import ActivityCLIP
-from aclip.layers import zero_padded
+from aclip.clip import TextBank
+from aclip.core import ActivityCLIP, SeriesCLIP, fresh_copy
+from aclip.dualai import DualAI
+from aclip.layers import n_params, zero_padded
 from aclip.lora import LoRALinear
 
 B,K,G = 2,9,8
@@ -137,3 +140,111 @@ def test_arg_in_half_precision(norm, dtype):
     want = rel(x, boxes, mask)
     with torch.autocast('cpu', dtype=dtype): got = rel(x, boxes, mask)
     assert got.isfinite().all() and (got - want).norm()/want.norm() < .05
+
+
+# From scratch
+
+bases = pytest.mark.parametrize('make', (arg, normed, lambda T, N, d: AFormer(BoxFeatures(d), G, K), lambda T, N, d: DualAI(BoxFeatures(d), G, K)), ids=('arg', 'normed', 'aformer', 'dualai'))
+
+@bases
+def test_from_scratch_shares_nothing_and_starts_as_when_built(make):
+    torch.manual_seed(0)
+    base = make(3, 5, 64)
+    built = {n: (p.mean().item(), p.std().item()) for n,p in base.relation.named_parameters()}
+    for p in base.relation.parameters(): nn.init.constant_(p, 7.)                     # as if it had been trained
+    model = ActivityCLIP(base, adapt='scratch', d2=16, layers=1, heads=2)
+    assert n_params(model.text_relation, trainable=True) == n_params(model.relation)
+    for n,p in model.text_relation.named_parameters():
+        mean,std = built[n]
+        assert p.mean().item() == pytest.approx(mean, abs=.05), n
+        if p.numel() > 500 or not std: assert p.std().item() == pytest.approx(std, rel=.2), n
+    for p in base.relation.parameters(): assert (p == 7).all() and not p.requires_grad
+
+@bases
+def test_from_scratch_the_image_branch_stays_and_all_of_the_relation_learns(make):
+    torch.manual_seed(0)
+    base,xs = make(3, 5, 16),batch(3, 5)
+    before = {k: v.clone() for k,v in base.state_dict().items()}
+    model = ActivityCLIP(base, adapt='scratch', d2=16, layers=1, heads=2).train()
+    start = {k: v.clone() for k,v in model.text_relation.state_dict().items()}
+    opt = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(3): opt.zero_grad(); model(*xs)['activity_text'].square().sum().backward(); opt.step()
+    for k,v in base.state_dict().items(): assert torch.equal(v, before[k]), k
+    for k,v in model.text_relation.state_dict().items(): assert not torch.equal(v, start[k]), k    # running statistics of BatchNorm too
+    assert not any(m.training for m in base.modules())
+    assert all(m.training for m in model.text_relation.modules())
+
+def test_torchs_own_attention_starts_anew():
+    mha = nn.MultiheadAttention(16, 2)
+    assert fresh_copy(mha).in_proj_weight.isfinite().all()
+
+class Lonely(nn.Module):
+    def __init__(self): super().__init__(); self.W,self.token = nn.Linear(2, 2),nn.Parameter(torch.zeros(2))
+
+@pytest.mark.parametrize('relation,say', [(nn.Sequential(nn.Linear(2, 2), Lonely()), 'Sequential cannot start from scratch: nothing resets 1.token'), (nn.ReLU(), 'ReLU has no parameters')])
+def test_what_cannot_start_from_scratch_is_refused(relation, say):
+    with pytest.raises(ValueError, match=say): fresh_copy(relation)
+
+
+def test_shapes_alone_can_be_built():
+    "On the meta device, to see whether a configuration works before anything is trained."
+    with torch.device('meta'): base = arg(3, 5, 16); models = ActivityCLIP(base, adapt='scratch', d2=16, layers=1, heads=2),SeriesCLIP(base, d2=16)
+    for m in models: assert n_params(m.text_relation, trainable=True) == n_params(arg(3, 5, 16).relation)
+
+
+# In series
+
+LABELS = [f'action {k}' for k in range(K)]
+def series(base): return SeriesCLIP(base, d2=16).set_text(TextBank.random(LABELS, dim=16))
+
+@bases
+def test_series_by_hand(make):
+    torch.manual_seed(0)
+    base,xs = make(3, 5, 16).eval(),batch(3, 5)
+    before = base(*xs)
+    model = series(base).eval()
+    out = model(*xs)
+    assert torch.equal(out['activity_image'], before['activity']) and torch.equal(out['action'], before['action'])
+    assert torch.equal(out['activity'], out['activity_image'] + out['activity_text'])
+    E = model.text_features
+    torch.testing.assert_close(E, TextBank.random(LABELS, dim=16).features[:, 0])
+    u = torch.zeros(B, 3, 5, 16)
+    for b in range(B):
+        for n in range(5):
+            if xs[2][b, n]: u[b, :, n] = model.project(E[before['action'][b, n].argmax()])
+    y = model.text_relation(u, *xs[1:])
+    torch.testing.assert_close(out['activity_text'], model.text_activity(y, xs[2]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(out['action_text'], model.text_action(y).mean(1), rtol=1e-4, atol=1e-5)
+
+@bases
+def test_series_trains_all_but_the_image_branch(make):
+    torch.manual_seed(0)
+    base,xs = make(3, 5, 16),batch(3, 5)
+    before = {k: v.clone() for k,v in base.state_dict().items()}
+    model = series(base).train()
+    trains = {n: p for n,p in model.named_parameters() if p.requires_grad}
+    assert {n.split('.')[0] for n in trains} == {'project', 'text_relation', 'text_activity', 'text_action'}
+    assert n_params(model, trainable=True) == n_params(base.relation) + (16 + 1)*16 + (8 + 9)*(16 + 1)
+    texts,opt = model.text_features.clone(),torch.optim.AdamW(trains.values(), lr=1e-2)
+    for _ in range(2):
+        opt.zero_grad(); out = model(*xs)
+        (out['activity_text'].square().sum() + out['action_text'].square().sum()).backward(); opt.step()
+    assert all(p.grad is not None for p in trains.values())
+    for k,v in base.state_dict().items(): assert torch.equal(v, before[k]), k
+    assert torch.equal(model.text_features, texts)                                      # a buffer: it never learns
+    again = model.unplug()
+    assert again is base and all(p.requires_grad for p in base.parameters())
+
+def test_series_padding_never_matters():
+    torch.manual_seed(0)
+    model,(_,boxes,mask) = series(arg(3, 5, 16)).eval(),batch(3, 5)
+    action = torch.randn(B, 5, K)
+    dirty = torch.where(mask[..., None], action, torch.nan)
+    assert torch.equal(model.text_branch(action, boxes, mask)['activity_text'], model.text_branch(dirty, boxes, mask)['activity_text'])
+
+def test_series_without_text_says_nothing():
+    assert SeriesCLIP(arg(3, 5, 16), d2=16)(*batch(3, 5))['activity'].isnan().all()
+
+@pytest.mark.parametrize('bank,say', [(TextBank.random(LABELS[:3], dim=16), 'the bank has 3 labels, but ARG tells 9 actions apart'), (TextBank.random(LABELS, dim=32), "width 16, the bank's are 32")])
+def test_series_refuses_a_bank_that_does_not_fit(bank, say):
+    with pytest.raises(ValueError, match=f'SeriesCLIP: .*{say}'): SeriesCLIP(arg(3, 5, 16), d2=16).set_text(bank)

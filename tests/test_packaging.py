@@ -71,10 +71,10 @@ def test_imports_away_from_the_checkout(away):
 @needs_cli
 def test_command_away_from_the_checkout(away):
     text = away(away.tmp/'bin/aclip', '--help')
-    for sub in ('doctor', 'world', 'text-bank', 'train', 'evaluate', 'predict'): assert re.search(rf'\b{sub}\b', text)
+    for sub in ('doctor', 'world', 'text-bank', 'train', 'evaluate', 'predict', 'params'): assert re.search(rf'\b{sub}\b', text)
 
 @needs_cli
-@pytest.mark.parametrize('sub', ['', 'doctor', 'world', 'text-bank', 'train', 'evaluate', 'predict'])
+@pytest.mark.parametrize('sub', ['', 'doctor', 'world', 'text-bank', 'train', 'evaluate', 'predict', 'params'])
 def test_help_is_light(away, sub):
     "`--help` answers at once because nothing heavy is imported for it."
     code = f'import sys; from aclip.cli import main; sys.argv = ["aclip", *{sub.split()}, "--help"]\ntry: main()\nexcept SystemExit as e: print(sorted({HEAVY} & set(sys.modules)), e.code)'
