@@ -78,13 +78,12 @@ def _bank(a):
     K,P,D = bank.features.shape
     return dict(file=a.out, labels=list(bank.labels), prompts=list(bank.prompts), width=D, tau=bank.tau, source=bank.source),f"{a.out}: {K} labels, {P} prompts, width {D}, tau {bank.tau:.4f}"
 
-# %% ../nbs/42_cli.ipynb #5705e75f
+# %% ../nbs/42_cli.ipynb #6b83d20e
 def _arg_options(g):
     g.add_argument('--graphs', type=_from(1), metavar='N', help='relation graphs; default 16')
     g.add_argument('--norm', choices=('nodes', 'features'), help='LayerNorm over all nodes (default) or over each node alone')
 
 def _aformer_options(g):
-    g.add_argument('--features', choices=('actor', 'middle', 'clip', 'early', 'late'), help="what is known of an actor: 'actor' (default) every frame by the backbone, 'middle' the middle frame alone, 'clip' motion by I3D, 'early' both as one feature, 'late' two models' scores")
     g.add_argument('--i3d-weights', metavar='FILE', help="local file of I3D's RGB weights")
     g.add_argument('--blocks', type=_from(1), metavar='N', help='encoder blocks; default 1')
     g.add_argument('--no-positions', dest='positions', action='store_const', const=False, help='no encoding of where actors stand')
@@ -102,18 +101,19 @@ def _base_options(p):
     _dualai_options(p.add_argument_group('dualai alone'))
     p.add_argument_group('aformer and dualai').add_argument('--heads', type=_from(1), metavar='N', help='attention heads; default 1')
 
-# %% ../nbs/42_cli.ipynb #915a0040
+# %% ../nbs/42_cli.ipynb #14a2f00d
 def _train_options(p):
     _data(p)
     p.add_argument('--out', required=True, metavar='DIR', help='folder of the run; each step gets a folder inside')
     p.add_argument('--steps', nargs='+', type=int, default=[1, 2, 3], choices=(1, 2, 3), metavar='N', help='1 backbone, 2 relation, 3 text branch; default all')
     p.add_argument('--from', dest='init', nargs='+', metavar='FILE', help='checkpoint that the first of the steps builds on, for late fusion two; default the step before in --out')
-    p.add_argument('--bank', metavar='FILE', help="text bank for step 3, from aclip text-bank; 'random' for orthogonal random vectors, a teacher that knows nothing")
+    p.add_argument('--bank', metavar='FILE', help="text bank for step 3, from aclip text-bank; 'tiny' for the one that comes with aclip, of a tiny CLIP of drawn players; 'random' for orthogonal random vectors, a teacher that knows nothing")
     p.add_argument('--no-kd', action='store_true', help='step 3 without distillation')
     p.add_argument('--protocol', default='val', choices=('val', 'best-on-test', 'overfit'), help='select on validation videos (default), on the test set as the field does, or train and select on the same clips')
     p.add_argument('--seed', type=int, default=0, metavar='N', help='default 0')
     p.add_argument('--precision', default='fp32', choices=('fp32', 'fp16', 'bf16'), help='mixed precision on a GPU')
     p.add_argument('--overwrite', action='store_true', help='replace checkpoints that are there')
+    p.add_argument('--precompute', action='store_true', help='steps 2 and 3: run the frozen backbone once over all frames and keep the crops in memory')
     p.add_argument('--tiny', action='store_true', help='other defaults, for a first try: minutes on a laptop, nothing to download')
     g = p.add_argument_group('recipe (default: as in the paper and the official ARG code)')
     for name,kind in (('epochs', _from(1)), ('lr', _from(0, float)), ('bs', _from(1)), ('warmup', _from(0, float)), ('wd', _from(0, float))): g.add_argument(f'--{name}', type=kind)
@@ -126,9 +126,10 @@ def _model_options(g):
     g.add_argument('--model', default='arg', metavar='NAME', help='base model: arg (default), aformer or dualai; the groups below have the options of each')
     g.add_argument('--backbone', default='inception_v3', metavar='NAME', help='timm model; default inception_v3')
     g.add_argument('--maps', nargs='+', type=int, metavar='I', help="which of timm's feature maps; default Mixed_5d and Mixed_6e of Inception-v3, else the last")
-    g.add_argument('--backbone-weights', metavar='FILE', help="local file of the backbone's weights")
+    g.add_argument('--backbone-weights', metavar='FILE', help="local file of the backbone's weights; 'tiny' for those of the tiny CLIP that comes with aclip (a test_resnet)")
     g.add_argument('--no-pretrained', action='store_true', help='start the backbone from random weights')
     g.add_argument('--size', nargs=2, type=_from(1), default=[720, 1280], metavar=('H', 'W'), help='frames are resized to this; default 720 1280')
+    g.add_argument('--features', default='actor', choices=('actor', 'person', 'middle', 'clip', 'early', 'late'), help="what is known of an actor: 'actor' (default) each frame's map by the backbone, cut at his box; 'person' his picture by the backbone, for small frames; for aformer also 'middle' the middle frame alone, 'clip' motion by I3D, 'early' both as one feature, 'late' two models' scores")
     g.add_argument('--width', type=_from(1), metavar='D', help='width of actor features; default 1024 for arg, 256 for aformer and dualai')
 
 def _text_options(g):
@@ -146,9 +147,9 @@ def _text_options(g):
     g.add_argument('--text-actions', action='store_true', help='also an action loss in the text branch')
     g.add_argument('--learn-tau', action='store_true', help='train the temperature')
 
-# %% ../nbs/42_cli.ipynb #cc0edb22
+# %% ../nbs/42_cli.ipynb #0637e5e9
 _OPTIONS = dict(arg=dict(graphs=16, norm='nodes'),                                      # options of each base model, with their defaults
-                aformer=dict(features='actor', i3d_weights=None, heads=1, blocks=1, positions=True),
+                aformer=dict(i3d_weights=None, heads=1, blocks=1, positions=True),
                 dualai=dict(heads=1, paths=['ST', 'TS'], joint=1., contrastive=['frame-frame', 'frame-video', 'video-video']))
 _OWN = {o for options in _OPTIONS.values() for o in options}
 _ARGUMENTS = dict(graphs='n_graphs', blocks='layers', contrastive='parts')              # what the models call some of them
@@ -163,23 +164,24 @@ def _relation(a):
     if len(a.paths or own.get('paths', ())) == 1: own.update(joint=0., contrastive=[])  # both losses compare two paths
     if a.tiny: own.update({k: v for k,v in TINY.items() if k in own})
     own.update({o: getattr(a, o) for o in own if getattr(a, o) is not None})
-    return {_ARGUMENTS.get(o, o): v for o,v in own.items() if o not in ('features', 'i3d_weights')}
+    return {_ARGUMENTS.get(o, o): v for o,v in own.items() if o != 'i3d_weights'}
 
-# %% ../nbs/42_cli.ipynb #b0593a94
+# %% ../nbs/42_cli.ipynb #7a213632
 def _train(a):
     if 3 in a.steps and not (a.bank or a.no_kd or a.series): raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
     from aclip.commands import train
     from aclip.data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES
+    from aclip.features import CropStore
     from aclip.zoo import Config
     adapt = dict(adapt='scratch') if a.scratch else dict(r=a.r, alpha=a.alpha)
     text = {} if a.series else dict(**adapt, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau)
-    config = Config(list(ACTIVITIES), list(ACTIONS), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size, features=a.features or 'actor', relation=_relation(a),
+    config = Config(list(ACTIVITIES), list(ACTIONS), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size, features=a.features, relation=_relation(a),
                     text=text, method='series' if a.series else 'aclip')
     distill = dict(kd_weight=a.kd_weight, prompts=a.prompts, pairs=a.pairs, target=a.target, fused=a.fused)
     changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule')}
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
     runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd and not a.series else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
-                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, class_weights=ACTION_WEIGHTS, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet)
+                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, class_weights=ACTION_WEIGHTS, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=CropStore() if a.precompute else None)
     line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, best MCA {100*r['best']['mca']:.1f} ({a.protocol})"
     return runs,'\n'.join([*map(line, runs), f"checkpoints in {a.out}"])
 

@@ -7,7 +7,7 @@ Docs: https://aclip-gar.github.io/aclip/commands.html.md"""
 # %% auto #0
 __all__ = ['RECIPES', 'PROTOCOLS', 'Recipe', 'recipe', 'train_step', 'train', 'evaluate', 'predict']
 
-# %% ../nbs/41_commands.ipynb #dd8405c5
+# %% ../nbs/41_commands.ipynb #c43fee76
 import contextlib, json, platform, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,8 +22,10 @@ from .clip import TextBank
 from .data.clips import DataError, clip_dl, clip_dls
 from .data.folder import read_folder
 from .data.volleyball import read_volleyball
+from .features import CropStore, on_crops
 from .learner import Checkpoints, backbone_learner, fit, predict_scores, relation_learner, report, text_learner
 from .metrics import confusion_matrix, plot_confusion
+from .tiny_clip import TRUNK, tiny_bank
 from .zoo import Config, create_model, fuse_late, load_model, next_step
 
 # %% ../nbs/41_commands.ipynb #6efb3b07
@@ -72,7 +74,7 @@ def _made(folder:Path)->Path:
     except OSError as e: raise CheckpointError(f"{folder}: cannot be made ({e.strerror}); choose a folder you can write to") from e
     return folder
 
-# %% ../nbs/41_commands.ipynb #35248140
+# %% ../nbs/41_commands.ipynb #f853112d
 def _check(config:Config, steps:list[int], init:list[Path]):
     "What cannot be trained is better refused before step 1 than after it."
     if init and steps[0] == 1: raise ValueError(f"step 1 builds on no checkpoint, but --from is {init[0]}; leave it out, or leave step 1 out of --steps")
@@ -93,12 +95,17 @@ def _before(source:list[Path])->tuple[torch.nn.Module,Config]:
     models,configs = zip(*(load_model(f)[:2] for f in source))
     return (models[0], configs[0]) if len(models) == 1 else fuse_late(models, configs)
 
+def _teacher(bank, actions)->TextBank:
+    "The text bank that `bank` names: 'tiny', 'random', or a file."
+    if bank == 'random': return TextBank.random(actions)
+    return (tiny_bank() if bank == 'tiny' else TextBank.load(bank)).match(actions)
+
 def _machine()->dict:
     "Where a number comes from."
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return dict(aclip=aclip.__version__, torch=torch.__version__, python=platform.python_version(), machine=platform.machine(), system=platform.system(), threads=torch.get_num_threads(), gpu=gpu)
 
-# %% ../nbs/41_commands.ipynb #5142f048
+# %% ../nbs/41_commands.ipynb #58dedeb0
 def train_step(
     model:torch.nn.Module, # the model to train, as from `create_model` or `next_step`
     config:Config, # its configuration
@@ -112,40 +119,42 @@ def train_step(
     precision:str='fp32', # 'fp32', 'fp16' or 'bf16'
     workers:int=2, # processes that decode frames
     progress:bool=True, # show bars
+    store:CropStore=None, # steps 2 and 3: compute each frame's crops once and train on these; None: run the frozen backbone in every epoch
 )->dict: # what run.json holds
     "Train one step and write its files."
     start = time.time()
     (folder/'run.json').unlink(missing_ok=True)            # what it says holds for a whole run only
     if progress: print(f"{recipe.name}: {len(clips[0])} clips, {recipe.epochs} epochs")
     n_frames = (1, len(clips[1][0].frames)) if config.single_frames else config.n_frames
-    dls = clip_dls(*clips, bs=recipe.bs, size=config.size, n_frames=n_frames, num_workers=workers, n_actors=config.n_actors)
-    save = Checkpoints(folder, config.to_dict(), note=note)
-    kw = dict(wd=recipe.wd, precision=precision, cbs=[save, CSVLogger(folder/'history.csv')])
-    if config.step == 3: learn = text_learner(dls, model, bank, **(distill or {}), **kw)
-    else:
-        weights = None if class_weights is None else torch.tensor(class_weights)
-        learn = (backbone_learner if config.step == 1 else relation_learner)(dls, model, weights, **kw)
-    with contextlib.ExitStack() as quiet:
-        if not progress: quiet.enter_context(learn.no_bar()); quiet.enter_context(learn.no_logging())
+    with contextlib.ExitStack() as stack:                  # what is undone when training ends, however it ends
+        dls = clip_dls(*clips, bs=recipe.bs, size=config.size, n_frames=n_frames, num_workers=workers, n_actors=config.n_actors)
+        if store is not None and config.step > 1: dls = stack.enter_context(on_crops(model, dls, store, workers, progress))
+        save = Checkpoints(folder, config.to_dict(), note=note)
+        kw = dict(wd=recipe.wd, precision=precision, cbs=[save, CSVLogger(folder/'history.csv')])
+        if config.step == 3: learn = text_learner(dls, model, bank, **(distill or {}), **kw)
+        else:
+            weights = None if class_weights is None else torch.tensor(class_weights)
+            learn = (backbone_learner if config.step == 1 else relation_learner)(dls, model, weights, **kw)
+        if not progress: stack.enter_context(learn.no_bar()); stack.enter_context(learn.no_logging())
         fit(learn, recipe.epochs, recipe.lr, recipe.warmup, recipe.schedule)
     run = dict(step=config.step, best=read_meta(folder/'best.safetensors')['record'], clips=[len(c) for c in clips], trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
                seconds=round(time.time() - start, 1), recipe=asdict(recipe), config=config.to_dict(), **(note or {}), **_machine())
     (folder/'run.json').write_text(json.dumps(run, indent=1))
     return run
 
-# %% ../nbs/41_commands.ipynb #6f035aac
+# %% ../nbs/41_commands.ipynb #3da90522
 def train(
     data:Path, # dataset folder in the official Volleyball layout
     out:Path, # folder of the run
     config:Config, # the model; its `step` is set by `steps`
     steps:tuple[int,...]=(1, 2, 3), # which steps; they run in order
     init:Path=None, # checkpoint that the first step builds on, for late fusion a list of two; None: the step before in `out`
-    bank:Path=None, # text bank for step 3, from `aclip text-bank`; 'random' for orthogonal random vectors; None: no distillation; the series baseline needs it
+    bank:Path=None, # text bank for step 3, from `aclip text-bank`; 'tiny' for the one that comes with aclip, 'random' for orthogonal random vectors; None: no distillation; the series baseline needs it
     protocol:str='val', # a key of `PROTOCOLS`
     boxes:str='annotation', # see `read_volleyball`
     frames:str='required', # 'required' or 'available', see `read_volleyball`
     pretrained:bool=True, # ImageNet weights for the backbone in step 1
-    weights:Path=None, # the same from a local file
+    weights:Path=None, # the same from a local file; 'tiny' for the tiny CLIP's that come with aclip
     seed:int=0, # random seed
     overwrite:bool=False, # replace a run that is there
     changes:dict=None, # fields of `Recipe` for all steps that run; None values are ignored
@@ -157,7 +166,7 @@ def train(
     init = [init] if isinstance(init, (str, Path)) else list(init or [])
     if protocol not in PROTOCOLS: raise ValueError(f"protocol is {protocol!r}; choose {', '.join(PROTOCOLS)}")
     teacher = None
-    if bank and 3 in steps: teacher = TextBank.random(config.actions) if bank == 'random' else TextBank.load(bank).match(config.actions)
+    if bank and 3 in steps: teacher = _teacher(bank, config.actions)
     _check(config, steps, init)
     if config.method == 'series' and 3 in steps and not teacher: raise ValueError("the series baseline reads the text features of actions: give it a bank from 'aclip text-bank' by --bank")
     source = {s: _source(s, steps, init, out) for s in steps}
@@ -171,7 +180,7 @@ def train(
         cfg = replace(config, step=step, text=config.text if step == 3 else {})
         distils = step == 3 and teacher is not None and config.method == 'aclip'
         if step == 3 and teacher is not None: cfg.text = {'d2': teacher.features.shape[-1], **(dict(tau=teacher.tau) if distils else {}), **cfg.text}
-        if step == 1: model = create_model(cfg, pretrained, weights, i3d_weights)
+        if step == 1: model = create_model(cfg, pretrained, TRUNK if weights == 'tiny' else weights, i3d_weights)
         else: model = next_step(*_before(source[step]), cfg)
         if step == 3 and config.method == 'series': model.set_text(teacher)
         note = dict(seed=seed, protocol=protocol, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)

@@ -8,7 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/zoo.html.md"""
 __all__ = ['BASES', 'METHODS', 'FEATURES', 'Base', 'Config', 'create_features', 'create_model', 'save_model', 'load_model',
            'next_step', 'fuse_late']
 
-# %% ../nbs/34_zoo.ipynb #ae049960
+# %% ../nbs/34_zoo.ipynb #0af270bf
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -16,13 +16,13 @@ from fastcore.basics import patch
 from torch import nn
 from .aformer import AFormer, EarlyFusion, LateFusion, MiddleFrame
 from .arg import ARG
-from .base import ActorFeatures, Backbone, BaseNet
+from .base import ActorFeatures, Backbone, BaseNet, PersonFeatures
 from .checkpoint import CheckpointError, load_state, load_tensors, save_tensors, unique_state
 from .core import ActivityCLIP, SeriesCLIP
 from .dualai import DualAI
 from .i3d import I3D, ClipFeatures, load_i3d
 
-# %% ../nbs/34_zoo.ipynb #9528c05d
+# %% ../nbs/34_zoo.ipynb #b37ad6d6
 @dataclass(frozen=True)
 class Base:
     "A base model, and how the paper uses it (Sec. 4.2)."
@@ -30,16 +30,16 @@ class Base:
     d:int # width D of the actor features that its relation gets
     n_frames:tuple[int,int] # frames per clip in training and in testing
     r:int # rank of LoRA
-    features:tuple[str,...]=('actor',) # kinds of features that it takes, keys of `FEATURES`
+    features:tuple[str,...]=('actor', 'person') # kinds of features that it takes, keys of `FEATURES`
 
 # Base models by name; another one is one more line.
 BASES = dict(arg=Base(ARG, 1024, (3, 9), 7),
-             aformer=Base(AFormer, 256, (10, 10), 6, ('actor', 'middle', 'clip', 'early', 'late')),
+             aformer=Base(AFormer, 256, (10, 10), 6, ('actor', 'person', 'middle', 'clip', 'early', 'late')),
              dualai=Base(DualAI, 256, (3, 9), 2))
 
 METHODS = dict(aclip=ActivityCLIP, series=SeriesCLIP)     # what step 3 adds to one
 
-# %% ../nbs/34_zoo.ipynb #82d1d4f3
+# %% ../nbs/34_zoo.ipynb #2d6fae81
 @dataclass
 class Config:
     "All that is needed to build a model and to feed it."
@@ -51,7 +51,7 @@ class Config:
     backbone:str='inception_v3' # timm name
     out_indices:list[int]=None # the backbone's maps; None: as in `Backbone`
     d:int=None # width of actor features; None: the base model's
-    crop:int=5 # bins per side of RoIAlign
+    crop:int=None # bins per side of RoIAlign, for features 'person' pixels per side; None: 5, or 48 pixels
     dropout:float=0.3 # before the classifiers
     size:tuple[int,int]=(720, 1280) # height and width to which frames are resized
     n_frames:tuple[int,int]=None # frames per clip in training and in testing; None: the base model's
@@ -64,6 +64,7 @@ class Config:
         if self.method not in METHODS: raise ValueError(f"no method {self.method!r}; there are {', '.join(METHODS)}")
         base = BASES[self.model]
         if self.features not in base.features: raise ValueError(f"{self.model} takes no features {self.features!r}; it takes {', '.join(base.features)}")
+        if self.crop is None: self.crop = 48 if self.features == 'person' else 5
         if self.d is None: self.d = base.d
         if self.n_frames is None: self.n_frames = base.n_frames
         if self.step == 3 and self.method == 'aclip' and self.text.get('adapt') != 'scratch' and self.text.get('r') is None: self.text = {**self.text, 'r': base.r}
@@ -81,9 +82,9 @@ def from_dict(cls:Config,
     if unknown: raise CheckpointError(f"the configuration has entries that this version of aclip does not know: {', '.join(sorted(unknown))}; use the version that wrote it, or a newer one")
     return cls(**{**d, 'text': {'r': 7, **d.get('text', {})}} if d.get('step') == 3 and d.get('method', 'aclip') == 'aclip' else d)
 
-# %% ../nbs/34_zoo.ipynb #5e6ea488
+# %% ../nbs/34_zoo.ipynb #50785577
 # Kinds of features by name, and the parts of each. Early fusion joins the features, late fusion the scores.
-FEATURES = dict(actor=('actor',), middle=('middle',), clip=('clip',), early=('middle', 'clip'), late=('middle', 'clip'))
+FEATURES = dict(actor=('actor',), person=('person',), middle=('middle',), clip=('clip',), early=('middle', 'clip'), late=('middle', 'clip'))
 
 _LATE = "late fusion joins two models that were trained alone: train steps 1 and 2 with features 'middle' and with features 'clip', then step 3 with features 'late' from both checkpoints"
 
@@ -92,7 +93,7 @@ def single_frames(self:Config)->bool: # True in step 1, unless the features need
     "Does this step look at frames one by one?"
     return self.step == 1 and 'clip' not in FEATURES[self.features]
 
-# %% ../nbs/34_zoo.ipynb #c8d2bf78
+# %% ../nbs/34_zoo.ipynb #46fb09fb
 def _frame_features(kind, d, config, pretrained, weights, i3d_weights):
     "Features of frames: each by itself, or the middle one."
     return kind(Backbone(config.backbone, pretrained, weights, config.out_indices), d, config.crop)
@@ -103,7 +104,7 @@ def _clip_features(kind, d, config, pretrained, weights, i3d_weights):
     if pretrained: raise CheckpointError("I3D's weights cannot be fetched. Either give a local file of them (i3d_weights=FILE, on the command line --i3d-weights FILE), or start from random weights (pretrained=False, --no-pretrained)")
     return kind(I3D(), d, config.crop)
 
-_PARTS = dict(actor=(_frame_features, ActorFeatures), middle=(_frame_features, MiddleFrame), clip=(_clip_features, ClipFeatures))
+_PARTS = dict(actor=(_frame_features, ActorFeatures), person=(_frame_features, PersonFeatures), middle=(_frame_features, MiddleFrame), clip=(_clip_features, ClipFeatures))
 
 # %% ../nbs/34_zoo.ipynb #93748356
 def create_features(

@@ -13,12 +13,12 @@ modules = {'.'.join(p.relative_to(root/'aclip').with_suffix('').parts): p
 # A room imports from its own floor or from lower ones, and never in a circle.
 BASES = {'arg', 'aformer', 'dualai'}
 FLOORS = {1: {'layers', 'clip', 'distill', 'lora', 'metrics', 'data.clips', 'checkpoint'},
-          2: {'data.volleyball', 'data.collective', 'data.players', 'data.scene', 'data.synthetic', 'data.folder', 'image2text', 'base', 'i3d'},
+          2: {'data.volleyball', 'data.collective', 'data.players', 'data.scene', 'data.synthetic', 'data.folder', 'image2text', 'base', 'tiny_clip', 'i3d'},
           3: {'data.doctor'} | BASES,
           4: {'core'},
           5: {'zoo', 'features'},
           6: {'learner'},
-          7: {'visual', 'experiments', 'commands', 'params', 'cli'}}
+          7: {'visual', 'report', 'demo', 'experiments', 'commands', 'params', 'cli'}}
 FLOOR = {room: n for n,rooms in FLOORS.items() for room in rooms}
 
 TOP = {'nbs', 'aclip', 'tests', 'settings.ini', 'setup.py', '_quarto.yml', 'README.md', 'pyproject.toml', 'LICENSE', 'MANIFEST.in',
