@@ -28,7 +28,7 @@ PRINTED = {1: [('ACLIP*(ARG)', 26.90), ('ACLIP(ARG)', 9.49), ('ACLIP*(AFormer)',
 UNITS = {1: 'M', 3: 'M', 4: 'M', 5: 'K'}
 
 # %% ../nbs/43_params.ipynb #10150088
-SETTINGS = {'ARG': ('arg', 1024, 7), 'AFormer': ('aformer', 256, 6), 'Dual-AI': ('dualai', 256, 2)}   # base model, width D1, rank r (Sec. 4.2)
+SETTINGS = {name: (m, BASES[m].d, BASES[m].r) for name,m in (('ARG', 'arg'), ('AFormer', 'aformer'), ('Dual-AI', 'dualai'))}   # base model, width D1, rank r (Sec. 4.2)
 
 class Width(nn.Module):
     "In the place of features, where nothing but their width matters."
@@ -43,7 +43,7 @@ def make_base(
 )->nn.Module: # an image branch without a backbone, for counting only
     "The base model of the paper's name, at the paper's width."
     model,d,_ = SETTINGS[name]
-    return BASES[model](Width(d))
+    return BASES[model].build(Width(d))
 
 # %% ../nbs/43_params.ipynb #e536abdb
 def count_methods()->dict: # (table, row) -> trainable parameters

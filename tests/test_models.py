@@ -153,6 +153,19 @@ def test_predict(run, tmp_path):
         assert len(r['actors']) == len(clip.actions) and {a['action'] for a in r['actors']} <= set(ACTIONS)
         assert sum(r['scores'].values()) == pytest.approx(1, abs=1e-3)
 
+@pytest.mark.parametrize('how', ('--series', '--scratch'))
+def test_other_text_branches(run, how, tmp_path):
+    "The series baseline and the relation from scratch, on every base model, by the command."
+    name,kind,data,out,_ = run
+    if kind == 'real': pytest.skip('drawn clips are enough for this')
+    r, = aclip_json('train', '--tiny', '--model', name, '--bank', 'random', '--out', tmp_path, '--data', data, '--available', '--size', 90, 160, '--epochs', 2, '--workers', 0, '--steps', 3, '--from', best(out, 2), how)
+    model,config,_ = load_model(best(tmp_path, 3))
+    relation = sum(p.numel() for p in model.relation.parameters())
+    assert sum(p.numel() for p in model.text_relation.parameters() if p.requires_grad) == relation < r['trainable']
+    assert (config.method, config.text.get('adapt')) == {'--series': ('series', None), '--scratch': ('aclip', 'scratch')}[how]
+    scores = aclip_json('evaluate', '--model', best(tmp_path, 3), '--data', data, '--available')
+    assert [k for k,v in scores.items() if isinstance(v, dict)] == ['activity', 'activity_image', 'activity_text', 'action']
+
 # --- AFormer's own features --------------------------------------------------
 
 SMALL = '--tiny --model aformer --size 45 80 --layers 1 --epochs 1 --warmup 0 --workers 0 --available --bank random'.split()
