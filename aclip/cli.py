@@ -45,14 +45,14 @@ def _doctor(a):
     r = doctor(a.data, a.boxes, a.decode, progress=not a.quiet)
     return r.to_dict(),str(r)
 
-# %% ../nbs/42_cli.ipynb #39792f8e
+# %% ../nbs/42_cli.ipynb #a793c9a7
 def _world_options(p):
     p.add_argument('--out', required=True, metavar='DIR', help='folder of the world, in the official Volleyball layout')
     p.add_argument('--clips', type=_from(1), default=200, metavar='N', help='default 200')
     p.add_argument('--videos', type=_from(1), default=10, metavar='N', help='videos, spread over the official splits; default 10')
     p.add_argument('--size', nargs=2, type=_from(1), default=[180, 320], metavar=('H', 'W'), help='of the frames; default 180 320')
     p.add_argument('--frames', type=_from(1), default=10, metavar='N', help='frames of a clip, 41 as in the dataset; default 10, the window that is used')
-    p.add_argument('--difficulty', type=float, default=.5, metavar='X', help='0 to 1; default 0.5')
+    p.add_argument('--difficulty', type=float, default=.3, metavar='X', help='0 to 1; default 0.3')
     p.add_argument('--seed', type=int, default=0, metavar='N', help='default 0')
     p.add_argument('--workers', type=_from(0), default=2, metavar='N', help='processes that draw; default 2')
     p.add_argument('--overwrite', action='store_true', help='replace a world that was made with other arguments')

@@ -133,14 +133,14 @@ def _open_world(root, world, overwrite):
     root.mkdir(parents=True, exist_ok=True)
     _write(card, json.dumps(world, indent=1))
 
-# %% ../../nbs/17_data.synthetic.ipynb #241b6574
+# %% ../../nbs/17_data.synthetic.ipynb #dff273d5
 def make_world(
     root:Path, # a new or empty folder, or one that holds this world or a part of it
     clips:int=200, # how many clips, over all videos
     videos:int=10, # how many videos, 3 to 55; in turn from training, validation and test
     size:tuple=(180, 320), # (height, width) of the frames in pixels
     frames:int=10, # frames written per clip: 10 is the window that models read, 41 is what the real clips have
-    difficulty:float=.5, # 0 to 1: stray poses, jitter of boxes, people in the way, noise
+    difficulty:float=.3, # 0 to 1: stray poses, jitter of boxes, people in the way, noise
     seed:int=0, # another seed, another world
     workers:int=2, # processes that draw; 0 draws in this one
     overwrite:bool=False, # replace a world of other arguments
