@@ -1,4 +1,4 @@
-"""`aclip doctor, world, text-bank, train, evaluate, predict, params`: every subcommand has `--help`, and `--json` for machines.
+"""`aclip demo, doctor, world, text-bank, train, evaluate, predict, params`: every subcommand has `--help`, and `--json` for machines.
 
 Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 
@@ -62,6 +62,27 @@ def _world(a):
     arguments = {k: getattr(a, k) for k in ('clips', 'videos', 'frames', 'difficulty', 'seed')}
     root = make_world(a.out, size=tuple(a.size), workers=a.workers, overwrite=a.overwrite, progress=not a.quiet, **arguments)
     return dict(root=str(root), size=a.size, **arguments),f'{root}: {a.clips} clips in {a.videos} videos'
+
+# %% ../nbs/42_cli.ipynb #018f03ea
+def _demo_options(p):
+    p.add_argument('--out', default='demo', metavar='DIR', help='folder of the demo, a new or empty one, or one of a demo with the same arguments, which goes on; default demo')
+    p.add_argument('--seeds', nargs='+', type=_from(0), default=[0], metavar='N', help='each draws a world and trains models of its own; default 0')
+    p.add_argument('--clips', type=_from(1), default=600, metavar='N', help='clips of a world; default 600')
+    p.add_argument('--videos', type=_from(1), default=30, metavar='N', help='videos of a world; default 30')
+    p.add_argument('--size', nargs=2, type=_from(1), default=[180, 320], metavar=('H', 'W'), help='of the frames; default 180 320')
+    p.add_argument('--difficulty', type=float, default=.3, metavar='X', help='of the world, 0 to 1; default 0.3')
+    p.add_argument('--model', default='aformer', choices=('aformer', 'arg', 'dualai'), help='base model; default aformer')
+    p.add_argument('--bank', default='tiny', metavar='FILE', help="the teacher: a text bank from aclip text-bank, 'tiny' (default) or 'random'")
+    p.add_argument('--overwrite', action='store_true', help='replace a demo that was made with other arguments')
+
+def _demo(a):
+    from aclip.demo import demo, table_rows
+    r = demo(a.out, a.seeds, a.clips, a.videos, a.size, a.difficulty, a.model, a.bank, overwrite=a.overwrite, progress=not a.quiet)
+    rows = table_rows(r['summary'])
+    width = {k: max(len(k), *(len(f'{row[k]:,}' if isinstance(row[k], int) else str(row[k])) for row in rows)) for k in rows[0]}
+    line = lambda cells: '  '.join(f'{c:{"<" if k == "model" else ">"}{width[k]}}' for k,c in zip(rows[0], cells))
+    lines = [line(rows[0]), *(line(f'{v:,}' if isinstance(v, int) else str(v) for v in row.values()) for row in rows)]
+    return r,'\n'.join([*lines, f"{r['rows'][0]['clips']} test clips a seed, {len(r['seeds'])} seed{'s'*(len(r['seeds']) > 1)}, {r['seconds']:.0f} s", f"report: {r['report']}"])
 
 # %% ../nbs/42_cli.ipynb #b5fb0045
 def _bank_options(p):
@@ -224,8 +245,9 @@ def _params(a):
 # %% ../nbs/42_cli.ipynb #13f9f3f9
 TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine')
 
-# %% ../nbs/42_cli.ipynb #569040c4
-_COMMANDS = {'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
+# %% ../nbs/42_cli.ipynb #7ec792b6
+_COMMANDS = {'demo': (_demo_options, _demo, 'the method at work on a drawn world, in minutes, with a report'),
+             'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
              'world': (_world_options, _world, 'draw a small synthetic dataset'),
              'text-bank': (_bank_options, _bank, "encode the action labels with CLIP's text encoder, once"),
              'train': (_train_options, _train, 'train any of the three steps'),

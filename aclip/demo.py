@@ -8,7 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/demo.html.md"""
 __all__ = ['IMAGE', 'WITHOUT', 'WITH', 'TRAINING', 'demo_config', 'run_seed', 'summary', 'table_rows', 'choose_clip',
            'write_report', 'demo']
 
-# %% ../nbs/45_demo.ipynb #e68b788f
+# %% ../nbs/45_demo.ipynb #473e01cf
 import json, shutil, statistics, time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from fastai.torch_core import default_device, set_seed
 from .checkpoint import CheckpointError
 from .commands import RECIPES, _machine, _teacher, evaluate, recipe, train, train_step
 from .data.clips import clip_dl
-from .data.synthetic import make_world
+from .data.synthetic import check_world, make_world
 from .data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES, read_volleyball
 from .features import CropStore
 from .learner import predict_scores
@@ -43,7 +43,7 @@ def demo_config(
     return Config(list(ACTIVITIES), list(ACTIONS), model=model, features='person', backbone='test_resnet', d=128, dropout=.3, size=tuple(size),
                   n_frames=(3, 3), relation=relation, text=dict(alpha=8., layers=6))
 
-# %% ../nbs/45_demo.ipynb #4a8788f0
+# %% ../nbs/45_demo.ipynb #cc8ccce7
 _DATA = dict(boxes='tracking', frames='available')          # tracks follow the players; a small world has not all 55 videos
 
 def _image_branch(out:Path, world:Path, config:Config, seed:int, training:dict, **kw):
@@ -66,15 +66,20 @@ def run_seed(
     world:dict, # arguments of `make_world`
     bank:str='tiny', # the teacher, see `train`
     training:dict=TRAINING, # step -> fields of `Recipe`
-    progress:bool=True, # show bars
+    progress:bool=True, # say what is being done
 )->list[dict]: # a row for the image branch, for ActivityCLIP without distillation, and for ActivityCLIP
     "Draw the world of a seed, train on its training videos, select on validation videos, test once on test videos."
-    root,kw = make_world(out/'world', seed=seed, progress=progress, **world),dict(seed=seed, progress=progress, store=CropStore())
+    say = print if progress else lambda text: None
+    say(f"seed {seed}: drawing {world['clips']} clips")
+    root,kw = make_world(out/'world', seed=seed, progress=progress, **world),dict(seed=seed, progress=False, store=CropStore())
     image,*both = (f.parent for f in _checkpoints(out))
+    say(f'seed {seed}: {IMAGE}, {training[2]["epochs"]} epochs')
     runs = [_once(image, _image_branch, image, root, config, training=training[2], **kw)]
-    for folder,teacher in zip(both, (None, bank)):
+    for name,folder,teacher in zip((WITHOUT, WITH), both, (None, bank)):
+        say(f'seed {seed}: {name}, {training[3]["epochs"]} epochs')
         runs.append(_once(folder, train, root, folder.parent, config, (3,), init=image/'best.safetensors', bank=teacher, overwrite=True, changes=training[3], **_DATA, **kw))
-    return [_row(seed, name, run, evaluate(file, root, 'test', progress=progress, **_DATA)) for name,run,file in zip((IMAGE, WITHOUT, WITH), runs, _checkpoints(out))]
+    say(f'seed {seed}: testing')
+    return [_row(seed, name, run, evaluate(file, root, 'test', progress=False, **_DATA)) for name,run,file in zip((IMAGE, WITHOUT, WITH), runs, _checkpoints(out))]
 
 def _checkpoints(out)->list:
     "The best models of a seed, in the order of the rows."
@@ -160,7 +165,7 @@ def write_report(
         'How it was made': [f"<code>{result['command']}</code>", f"aclip {result['machine']['aclip']}, torch {result['machine']['torch']}, {result['machine']['threads']} threads, GPU: {result['machine']['gpu'] or 'none'}; {result['seconds']:.0f} seconds in all."]}
     return write_page(out/'report.html', 'ActivityCLIP on drawn volleyball', sections)
 
-# %% ../nbs/45_demo.ipynb #cf103300
+# %% ../nbs/45_demo.ipynb #0848a140
 def _open(out:Path, card:dict, overwrite:bool):
     "Make or reuse the folder; `CheckpointError` if it holds something else."
     file = out/'demo.json'
@@ -188,7 +193,7 @@ def demo(
     bank:str='tiny', # the teacher: 'tiny', 'random', or a file of `aclip text-bank`
     training:dict=None, # step -> fields of `Recipe` to change; None: `TRAINING`
     overwrite:bool=False, # replace a demo with other arguments
-    progress:bool=True, # show bars
+    progress:bool=True, # say what is being done
 )->dict: # JSON-ready: rows of all seeds, their summary, arguments, machine, seconds, path of the report
     "Draw, train, test, report."
     out,start = Path(out),time.time()
@@ -197,8 +202,9 @@ def demo(
     card = json.loads(json.dumps(dict(kind='aclip demo', seeds=seeds, clips=clips, videos=videos, size=list(size), difficulty=difficulty, model=model, bank=str(bank), training=training)))
     config = demo_config(model, size)
     config.text['d2'] = _teacher(bank, config.actions).features.shape[-1]     # without the teacher the same width, so that only L_KD differs
-    _open(out, card, overwrite)
     world = dict(clips=clips, videos=videos, size=tuple(size), difficulty=difficulty)
+    for s in seeds: check_world(dict(world, frames=10, seed=s))
+    _open(out, card, overwrite)
     rows = [r for s in seeds for r in run_seed(out/f'seed-{s}', s, config, world, bank, training, progress)]
     command = f"aclip demo --out {out.name} --seeds {' '.join(map(str, seeds))} --clips {clips} --videos {videos} --size {size[0]} {size[1]} --difficulty {difficulty} --model {model} --bank {bank}"
     result = dict(seeds=seeds, summary=summary(rows), rows=rows, arguments=card, machine=_machine(), seconds=round(time.time() - start, 1), command=command)

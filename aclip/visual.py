@@ -251,5 +251,5 @@ def plot_history(
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.spines[['top', 'right']].set_visible(False)
     handles = {l.get_label(): l for ax in axes.flat for l in ax.lines}
-    fig.legend(handles.values(), handles.keys(), loc='outside upper left', ncols=4, fontsize=10, frameon=False)
+    fig.legend(handles.values(), handles.keys(), loc='outside upper left', ncols=4 if cols > 1 else 1, fontsize=10, frameon=False)
     return fig

@@ -8,6 +8,7 @@ import pytest
 
 root = Path(__file__).resolve().parents[1]
 modules = sorted(p.relative_to(root).as_posix() for p in (root/'aclip').rglob('*.py'))
+assets = sorted(p.relative_to(root).as_posix() for p in (root/'aclip/assets').glob('*.safetensors'))
 HEAVY = {'torch', 'torchvision', 'fastai', 'timm', 'open_clip', 'matplotlib', 'scipy'}
 needs_cli = pytest.mark.skipif(not (root/'aclip/cli.py').exists(), reason='aclip/cli.py is not written yet')
 
@@ -42,7 +43,7 @@ def away(wheel, tmp_path_factory):
 def test_wheel_contents(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     info = next(n.split('/')[0] for n in names if '.dist-info/' in n)
-    assert sorted(n for n in names if not n.startswith(info)) == modules, 'the wheel holds the modules of aclip and nothing else'
+    assert sorted(n for n in names if not n.startswith(info)) == sorted(modules + assets), 'the wheel holds the modules of aclip, its two small weights files and nothing else'
     assert f'{info}/licenses/LICENSE' in names
 
 def test_metadata(wheel):
@@ -60,7 +61,7 @@ def test_sdist_is_the_source(built):
     t = tarfile.open(next(built.glob('*.tar.gz')))
     names = {n.partition('/')[2] for n in t.getnames()}
     here = {p.relative_to(root).as_posix() for d in ('nbs', 'tests') for p in (root/d).glob('*.*') if p.name[0] != '.' and p.suffix in ('.ipynb', '.py', '.sh', '.yml')}
-    assert here | set(modules) | {'settings.ini', 'setup.py', 'pyproject.toml', 'constraints.txt', '_quarto.yml', 'LICENSE', 'README.md'} <= names
+    assert here | {*modules, *assets} | {'settings.ini', 'setup.py', 'pyproject.toml', 'constraints.txt', '_quarto.yml', 'LICENSE', 'README.md'} <= names
     assert not [n for n in names if '__pycache__' in n or n.startswith(('_proc', '.venv', '.git'))]
 
 def test_imports_away_from_the_checkout(away):
@@ -71,10 +72,10 @@ def test_imports_away_from_the_checkout(away):
 @needs_cli
 def test_command_away_from_the_checkout(away):
     text = away(away.tmp/'bin/aclip', '--help')
-    for sub in ('doctor', 'world', 'text-bank', 'train', 'evaluate', 'predict', 'params'): assert re.search(rf'\b{sub}\b', text)
+    for sub in ('demo', 'doctor', 'world', 'text-bank', 'train', 'evaluate', 'predict', 'params'): assert re.search(rf'\b{sub}\b', text)
 
 @needs_cli
-@pytest.mark.parametrize('sub', ['', 'doctor', 'world', 'text-bank', 'train', 'evaluate', 'predict', 'params'])
+@pytest.mark.parametrize('sub', ['', 'demo', 'doctor', 'world', 'text-bank', 'train', 'evaluate', 'predict', 'params'])
 def test_help_is_light(away, sub):
     "`--help` answers at once because nothing heavy is imported for it."
     code = f'import sys; from aclip.cli import main; sys.argv = ["aclip", *{sub.split()}, "--help"]\ntry: main()\nexcept SystemExit as e: print(sorted({HEAVY} & set(sys.modules)), e.code)'
