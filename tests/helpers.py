@@ -1,7 +1,8 @@
-"What several test files share: the command, called in this process, and the real frames."
+"What several test files share: the command, called in this process, the real frames, and image branches on boxes alone."
 import contextlib, io, json
 from pathlib import Path
-import pytest
+import pytest, torch
+from torch import nn
 from aclip.cli import main
 
 DATA = Path(__file__).resolve().parents[2]/'shared/data/volleyball'
@@ -35,3 +36,18 @@ def boxes_file(path, clip):
     b = clip.boxes[0]*[w, h, w, h]
     path.write_text('\n'.join(f'{x1} {y1} {x2-x1} {y2-y1}' for x1,y1,x2,y2 in b))
     return path
+
+class BoxFeatures(nn.Module):
+    "Actor features from boxes, in place of a backbone; with the parts that training looks for."
+    def __init__(self, d):
+        super().__init__()
+        self.d,self.backbone,self.embedding = d,nn.Linear(4, 4),nn.Linear(4, d)
+    def forward(self, frames, boxes): return self.embedding(self.backbone(boxes))
+
+def batch(T, N, seed=0):
+    "Two clips without pixels, of which the second has two actors fewer."
+    g = torch.Generator().manual_seed(seed)
+    c = torch.rand(2, T, N, 2, generator=g)*.8 + .1
+    mask = torch.ones(2, N).bool()
+    if N > 2: mask[1, N-2:] = False
+    return torch.zeros(2, T, 3, 1, 1, dtype=torch.uint8),torch.cat([c - .05, c + .05], -1),mask

@@ -1,6 +1,7 @@
 "AFormer over sizes: its relation against PyTorch's layers, padding, order, the text branch plugged in, bad input."
 import pytest, torch
 from torch import nn
+from helpers import BoxFeatures, batch
 from aclip.aformer import AFormer, AFormerRelation
 from aclip.core import ActivityCLIP
 from aclip.layers import encode_centres, n_params, sinusoids
@@ -8,19 +9,7 @@ from aclip.lora import LoRALinear, lora_view
 
 B,K,G = 2,9,8
 
-class BoxFeatures(nn.Module):
-    "Actor features from boxes, in place of a backbone."
-    def __init__(self, d): super().__init__(); self.d,self.linear = d,nn.Linear(4, d)
-    def forward(self, frames, boxes): return self.linear(boxes)
-
 def aformer(d, **kw): return AFormer(BoxFeatures(d), G, K, **kw)
-
-def batch(T, N, seed=0):
-    g = torch.Generator().manual_seed(seed)
-    c = torch.rand(B, T, N, 2, generator=g)*.8 + .1
-    mask = torch.ones(B, N).bool()
-    if N > 2: mask[1, N-2:] = False
-    return torch.zeros(B, T, 3, 1, 1, dtype=torch.uint8),torch.cat([c - .05, c + .05], -1),mask
 
 def with_updates(view):
     "The view with updates that are not zero."

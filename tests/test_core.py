@@ -2,6 +2,7 @@
 import itertools
 import pytest, torch
 from torch import nn
+from helpers import BoxFeatures, batch
 from aclip.aformer import AFormer
 from aclip.arg import ARG, ARGRelation
 from aclip.clip import TextBank
@@ -11,11 +12,6 @@ from aclip.layers import n_params, zero_padded
 from aclip.lora import LoRALinear
 
 B,K,G = 2,9,8
-
-class BoxFeatures(nn.Module):
-    "Actor features from boxes, in place of a backbone."
-    def __init__(self, d): super().__init__(); self.d,self.linear = d,nn.Linear(4, d)
-    def forward(self, frames, boxes): return self.linear(boxes)
 
 class NormRelation(nn.Module):
     "A relation with all that can leak from one branch to the other: BatchNorm, dropout, a LayerNorm, a tied weight."
@@ -34,13 +30,6 @@ def normed(T, N, d):
     m = arg(T, N, d)
     m.relation = NormRelation(d)
     return m
-
-def batch(T, N, seed=0):
-    g = torch.Generator().manual_seed(seed)
-    c = torch.rand(B, T, N, 2, generator=g)*.8 + .1
-    mask = torch.ones(B, N).bool()
-    if N > 2: mask[1, N-2:] = False
-    return torch.zeros(B, T, 3, 1, 1, dtype=torch.uint8),torch.cat([c - .05, c + .05], -1),mask
 
 sizes = pytest.mark.parametrize('T,N,d,make', [(*s, m) for s,m in itertools.product([(1, 1, 16), (3, 12, 16), (2, 5, 32)], (arg, normed))])
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest, torch
 import torch.nn.functional as F
 from torch import nn
+from helpers import BoxFeatures, batch
 from aclip.arg import ARG
 from aclip.core import ActivityCLIP
 from aclip.data.clips import Clip, clip_dls
@@ -15,20 +16,6 @@ from aclip.zoo import Config, create_model, load_model, save_model
 
 B,K,G = 2,9,8
 PARTS = ('frame-frame', 'frame-video', 'video-video')
-
-class BoxFeatures(nn.Module):
-    "Actor features from boxes, in place of a backbone."
-    def __init__(self, d):
-        super().__init__()
-        self.d,self.backbone,self.embedding = d,nn.Linear(4, 4),nn.Linear(4, d)
-    def forward(self, frames, boxes): return self.embedding(self.backbone(boxes))
-
-def batch(T, N, seed=0):
-    g = torch.Generator().manual_seed(seed)
-    c = torch.rand(B, T, N, 2, generator=g)*.8 + .1
-    mask = torch.ones(B, N).bool()
-    if N > 2: mask[1, N-2:] = False
-    return torch.zeros(B, T, 3, 1, 1, dtype=torch.uint8),torch.cat([c - .05, c + .05], -1),mask
 
 def one_path(p): return dict(paths=(p,), joint=0, parts=())
 sizes = pytest.mark.parametrize('T,N,d,kw', [(3, 12, 16, {}), (9, 5, 32, dict(heads=2)), (2, 4, 8, dict(n_frames=2, bias=True)), (10, 3, 16, dict(n_frames=10, encodings=())),
