@@ -198,7 +198,9 @@ def demo(
     "Draw, train, test, report."
     out,start = Path(out),time.time()
     seeds = [int(s) for s in dict.fromkeys(seeds)]
-    training = {s: TRAINING[s] | (training or {}).get(s, {}) for s in TRAINING}
+    changes = {int(s): v for s,v in (training or {}).items()}                 # JSON has no other keys than text
+    if unknown := changes.keys() - TRAINING.keys(): raise ValueError(f"the demo runs steps {', '.join(map(str, TRAINING))}, not {', '.join(map(str, unknown))}; leave these out of training")
+    training = {s: TRAINING[s] | changes.get(s, {}) for s in TRAINING}
     card = json.loads(json.dumps(dict(kind='aclip demo', seeds=seeds, clips=clips, videos=videos, size=list(size), difficulty=difficulty, model=model, bank=str(bank), training=training)))
     config = demo_config(model, size)
     config.text['d2'] = _teacher(bank, config.actions).features.shape[-1]     # without the teacher the same width, so that only L_KD differs
