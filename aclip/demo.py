@@ -182,6 +182,7 @@ def _open(out:Path, card:dict, overwrite:bool):
         file.write_text(json.dumps(card, indent=1))
     except OSError as e: raise CheckpointError(f"{out}: cannot be written ({e.strerror}); choose a folder you can write to as --out") from e
 
+# %% ../nbs/45_demo.ipynb #d3a0f1c8
 def demo(
     out:Path, # new or empty folder, or one of a demo with the same arguments, which goes on
     seeds:list[int]=(0,), # each with a world and models of its own
