@@ -133,7 +133,9 @@ class PersonFeatures(ActorFeatures):
         frames_at_once:int=8, # frames whose people run through the backbone together; bounds memory
     ):
         super().__init__(backbone, d, 1, frames_at_once)
-        with torch.no_grad(): cells = backbone(torch.zeros(1, 3, size, size)).shape[-2:].numel()
+        was = backbone.training
+        with torch.no_grad(): cells = backbone.eval()(torch.zeros(1, 3, size, size)).shape[-2:].numel()   # eval: BatchNorm must not learn from an empty picture
+        backbone.train(was)
         self.size,self.embedding = size,init_linear(nn.Linear(backbone.channels*cells, d))
     def crops(self,
         frames:Tensor, # (B, T, 3, H, W) uint8
