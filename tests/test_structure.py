@@ -188,6 +188,12 @@ def test_committed_executed(path):
     if plain: assert any(c['outputs'] for c in plain), f'{path.name}: saved without any output'
 
 @each_notebook
+def test_flagged_cells_import_nothing_of_ours(path):
+    "The docs run every cell that imports the package, flagged or not: a slow one would run for minutes, and write its results."
+    flagged = [c for c in code_cells(path) if directive(c, 'slow|cuda|data|weights')]
+    for c in flagged: assert not re.search(r'^\s*(from|import) aclip\b', source(c), re.M), f'{path.name}: move the import to a cell of imports: {source(c)[:80]!r}'
+
+@each_notebook
 def test_no_machine_in_it(path):
     found = re.search(r'/(?:root|home|work|tmp)/[\w./-]+', path.read_text(encoding='utf-8'))
     assert not found, f'{path.name} shows a path of the machine it ran on: {found[0]}'
