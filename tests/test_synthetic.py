@@ -1,5 +1,5 @@
 "The synthetic world: deterministic, in the official layout, true to the real frequencies, safe to continue and to point at the wrong folder."
-import json, shutil
+import json, shutil, subprocess, sys, time
 from collections import Counter
 from hashlib import sha1
 from pathlib import Path
@@ -51,6 +51,28 @@ def test_kill_in_the_middle(whole, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt): make_world(tmp_path/'world', **SMALL)
     monkeypatch.undo()
     assert tree(make_world(tmp_path/'world', **SMALL)) == tree(whole)
+
+def running(word):
+    "Processes whose command line holds `word`."
+    return [d.name for d in Path('/proc').glob('[0-9]*') if word in _read(d/'cmdline')]
+
+def _read(f):
+    try: return f.read_bytes().decode(errors='replace')
+    except OSError: return ''
+
+@pytest.mark.skipif(not Path('/proc/self').exists(), reason='no list of processes here')
+@pytest.mark.parametrize('clips', [1, 4, 9])
+def test_killed_with_workers(whole, tmp_path, clips):
+    "kill -9 after a few clips, and at once the next run: same bytes, and no worker of the dead run goes on."
+    code = f"from aclip.data.synthetic import make_world; make_world({str(tmp_path/'world')!r}, **{SMALL | dict(workers=2)!r})"
+    p = subprocess.Popen([sys.executable, '-c', code], stderr=subprocess.DEVNULL)
+    start = time.time()
+    while p.poll() is None and len([*tmp_path.glob('world/videos/*/*')]) < clips and time.time() - start < 60: time.sleep(.01)
+    p.kill(); p.wait()
+    assert tree(make_world(tmp_path/'world', **SMALL)) == tree(whole)
+    start = time.time()
+    while running(str(tmp_path)) and time.time() - start < 20: time.sleep(.1)
+    assert not running(str(tmp_path)) and tree(tmp_path/'world') == tree(whole)
 
 def test_finished_clips_are_left_alone(copy):
     jpg = copy/'videos/0/1000/1000.jpg'

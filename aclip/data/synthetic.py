@@ -8,8 +8,8 @@ Docs: https://aclip-gar.github.io/aclip/data.synthetic.html.md"""
 __all__ = ['PHRASES', 'faces_right', 'scene_captions', 'annotation_line', 'track_lines', 'world_videos', 'check_world',
            'make_world', 'read_captions']
 
-# %% ../../nbs/17_data.synthetic.ipynb #abe4e113
-import json, os, shutil
+# %% ../../nbs/17_data.synthetic.ipynb #5cfcdb38
+import json, os, shutil, threading, time
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -71,30 +71,49 @@ def world_videos(
 def _where(i, world): # video and target frame of a clip
     return world_videos(world['videos'])[i % world['videos']], 1000 + 100*(i//world['videos'])
 
-# %% ../../nbs/17_data.synthetic.ipynb #04e5e297
-def _write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name('.' + path.name)
+# %% ../../nbs/17_data.synthetic.ipynb #65aa50ce
+def _aside(root): return root/'.partial'/f'{os.getpid()}' # of this run
+
+def _write(path, text, aside):
+    for folder in (aside, path.parent): folder.mkdir(parents=True, exist_ok=True)
+    new = aside/f'{os.getpid()}-{path.name}'
     new.write_text(text)
     os.replace(new, path)
 
-def _write_frames(folder, scene, i, target, world, partial_):
+def _write_frames(folder, scene, i, target, world, aside):
     names = {f"{target + d - world['frames']//2}.jpg" for d in range(world['frames'])}
-    if folder.is_dir() and names <= set(os.listdir(folder)): return
-    new = partial_/f'{i}'
+    whole = lambda: folder.is_dir() and names <= set(os.listdir(folder))
+    if whole(): return
+    new = aside/f'{i}'
     for old in (new, folder): shutil.rmtree(old, ignore_errors=True)
     new.mkdir(parents=True)
     for d, im in scene.frames(i, world): im.save(new/f'{target+d}.jpg', quality=scene.look.quality)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(new, folder)
+    try: os.replace(new, folder)
+    except OSError:
+        if not whole(): raise
+        shutil.rmtree(new, ignore_errors=True) # somebody else has just finished the same clip: the same pictures
 
-def _write_clip(i, root, activities, world): # returns its line of annotations.txt
+# %% ../../nbs/17_data.synthetic.ipynb #1f5abe53
+_watched = set() # runs that this process belongs to
+
+def _end_with(run): # process of the run
+    if run in _watched or os.getppid() != run: return
+    _watched.add(run)
+    def watch():
+        while os.getppid() == run: time.sleep(.5)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+def _write_clip(i, root, activities, world, run): # returns its line of annotations.txt
+    _end_with(run)
+    aside = root/'.partial'/f'{run}'
     video, target = _where(i, world)
     scene = make_scene(i, video, ACTIVITIES[activities[i]], world)
-    _write_frames(root/f'videos/{video}/{target}', scene, i, target, world, root/'.partial')
+    _write_frames(root/f'videos/{video}/{target}', scene, i, target, world, aside)
     said = scene_captions(scene, np.random.default_rng([world['seed'], 5, i]))
     for path, lines in ((f'volleyball_tracking_annotation/{video}/{target}/{target}', track_lines(scene, target)), (f'captions/{video}/{target}', said)):
-        if not (root/f'{path}.txt').exists(): _write(root/f'{path}.txt', '\n'.join(lines) + '\n')
+        if not (root/f'{path}.txt').exists(): _write(root/f'{path}.txt', '\n'.join(lines) + '\n', aside)
     return annotation_line(scene, target)
 
 # %% ../../nbs/17_data.synthetic.ipynb #4f80f424
@@ -116,7 +135,7 @@ def check_world(
     need(whole(world['seed'], 0, 2**31), 'seed', 'a whole number from 0 up')
     need(whole(workers, 0, 1024), 'workers', 'a whole number from 0 (no extra process) up')
 
-# %% ../../nbs/17_data.synthetic.ipynb #332e00a4
+# %% ../../nbs/17_data.synthetic.ipynb #8a4e23cb
 _OURS = ('videos', 'volleyball_tracking_annotation', 'captions', '.partial', 'world.json')
 
 def _open_world(root, world, overwrite):
@@ -129,15 +148,15 @@ def _open_world(root, world, overwrite):
         if differ and not overwrite:
             raise DataError(f'{root}: holds another world ({", ".join(differ)}). Expected the same arguments, or an empty folder. '
                             'Choose another folder, or replace it with overwrite=True (--overwrite).')
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+    elif root.exists() and (not root.is_dir() or any(f.name != '.partial' for f in root.iterdir())):
         raise DataError(f'{root}: holds something else, without the world.json of a synthetic world. Expected an empty or new folder. '
                         'Choose another; overwrite=True (--overwrite) replaces nothing but synthetic worlds.')
     if overwrite:
         for name in _OURS[:-1]: shutil.rmtree(root/name, ignore_errors=True)
     root.mkdir(parents=True, exist_ok=True)
-    _write(card, json.dumps(world, indent=1))
+    _write(card, json.dumps(world, indent=1), _aside(root))
 
-# %% ../../nbs/17_data.synthetic.ipynb #eb300285
+# %% ../../nbs/17_data.synthetic.ipynb #68d99ff9
 def make_world(
     root:Path, # a new or empty folder, or one that holds this world or a part of it
     clips:int=200, # how many clips, over all videos
@@ -157,9 +176,9 @@ def make_world(
     world = json.loads(json.dumps(world | dict(size=[*map(int, size)], difficulty=float(difficulty)), default=int)) # as world.json gives it back
     try:
         _open_world(root, world, overwrite)
-        draw = partial(_write_clip, root=root, activities=plan_activities(clips, seed), world=world)
+        draw = partial(_write_clip, run=os.getpid(), root=root, activities=plan_activities(clips, seed), world=world)
         lines = parallel(draw, range(clips), n_workers=workers, progress=progress, chunksize=4)
-        for k, video in enumerate(world_videos(videos)): _write(root/f'videos/{video}/annotations.txt', '\n'.join(lines[k::videos]) + '\n')
+        for k, video in enumerate(world_videos(videos)): _write(root/f'videos/{video}/annotations.txt', '\n'.join(lines[k::videos]) + '\n', _aside(root))
         shutil.rmtree(root/'.partial', ignore_errors=True)
     except OSError as e:
         raise DataError(f'{root}: cannot be written ({e.strerror or e}). Expected a folder that one may write to, with room on the disk. Choose another.') from None
