@@ -1,4 +1,4 @@
-"""`aclip demo, doctor, world, text-bank, train, evaluate, predict, params`: every subcommand has `--help`, and `--json` for machines.
+"""`aclip demo, doctor, world, text-bank, train, evaluate, predict, params, table`: every subcommand has `--help`, and `--json` for machines.
 
 Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 
@@ -122,22 +122,22 @@ def _base_options(p):
     _dualai_options(p.add_argument_group('dualai alone'))
     p.add_argument_group('aformer and dualai').add_argument('--heads', type=_from(1), metavar='N', help='attention heads; default 1')
 
-# %% ../nbs/42_cli.ipynb #14a2f00d
+# %% ../nbs/42_cli.ipynb #0dec713c
 def _train_options(p):
     _data(p)
     p.add_argument('--out', required=True, metavar='DIR', help='folder of the run; each step gets a folder inside')
-    p.add_argument('--steps', nargs='+', type=int, default=[1, 2, 3], choices=(1, 2, 3), metavar='N', help='1 backbone, 2 relation, 3 text branch; default all')
+    p.add_argument('--steps', nargs='+', type=int, choices=(1, 2, 3), metavar='N', help='1 backbone, 2 relation, 3 text branch; default all; for boxes alone 2 and 3')
     p.add_argument('--from', dest='init', nargs='+', metavar='FILE', help='checkpoint that the first of the steps builds on, for late fusion two; default the step before in --out')
     p.add_argument('--bank', metavar='FILE', help="text bank for step 3, from aclip text-bank; 'tiny' for the one that comes with aclip, of a tiny CLIP of drawn players; 'random' for orthogonal random vectors, a teacher that knows nothing")
     p.add_argument('--no-kd', action='store_true', help='step 3 without distillation')
-    p.add_argument('--protocol', default='val', choices=('val', 'best-on-test', 'overfit'), help='select on validation videos (default), on the test set as the field does, or train and select on the same clips')
+    p.add_argument('--protocol', default='val', choices=('val', 'best-on-test', 'fixed', 'overfit'), help='select on validation videos (default), on the test set as the field does, select nothing and train on the validation videos too, or train and select on the same clips')
     p.add_argument('--seed', type=int, default=0, metavar='N', help='default 0')
     p.add_argument('--precision', default='fp32', choices=('fp32', 'fp16', 'bf16'), help='mixed precision on a GPU')
     p.add_argument('--overwrite', action='store_true', help='replace checkpoints that are there')
     p.add_argument('--precompute', action='store_true', help='steps 2 and 3: run the frozen backbone once over all frames and keep the crops in memory')
     p.add_argument('--tiny', action='store_true', help='other defaults, for a first try: minutes on a laptop, nothing to download')
-    g = p.add_argument_group('recipe (default: as in the paper and the official ARG code)')
-    for name,kind in (('epochs', _from(1)), ('lr', _from(0, float)), ('bs', _from(1)), ('warmup', _from(0, float)), ('wd', _from(0, float))): g.add_argument(f'--{name}', type=kind)
+    g = p.add_argument_group('recipe (default: as in the paper and the official ARG code; for boxes alone, one chosen on the validation videos)')
+    for name,kind in (('epochs', _from(1)), ('lr', _from(0, float)), ('bs', _from(1)), ('warmup', _from(0, float)), ('wd', _from(0, float)), ('smoothing', _from(0, float)), ('action-weight', _from(0, float))): g.add_argument(f'--{name}', type=kind)
     g.add_argument('--schedule', choices=('cosine', 'constant', 'steps'))
     _model_options(p.add_argument_group('image branch'))
     _base_options(p)
@@ -150,8 +150,9 @@ def _model_options(g):
     g.add_argument('--backbone-weights', metavar='FILE', help="local file of the backbone's weights; 'tiny' for those of the tiny CLIP that comes with aclip (a test_resnet)")
     g.add_argument('--no-pretrained', action='store_true', help='start the backbone from random weights')
     g.add_argument('--size', nargs=2, type=_from(1), default=[720, 1280], metavar=('H', 'W'), help='frames are resized to this; default 720 1280')
-    g.add_argument('--features', default='actor', choices=('actor', 'person', 'middle', 'clip', 'early', 'late'), help="what is known of an actor: 'actor' (default) each frame's map by the backbone, cut at his box; 'person' his picture by the backbone, for small frames; for aformer also 'middle' the middle frame alone, 'clip' motion by I3D, 'early' both as one feature, 'late' two models' scores")
-    g.add_argument('--width', type=_from(1), metavar='D', help='width of actor features; default 1024 for arg, 256 for aformer and dualai')
+    g.add_argument('--features', default='actor', choices=('actor', 'person', 'boxes', 'middle', 'clip', 'early', 'late'), help="what is known of an actor: 'actor' (default) each frame's map by the backbone, cut at his box; 'person' his picture by the backbone, for small frames; 'boxes' his box and no frame at all; for aformer also 'middle' the middle frame alone, 'clip' motion by I3D, 'early' both as one feature, 'late' two models' scores")
+    g.add_argument('--width', type=_from(1), metavar='D', help='width of actor features; default 1024 for arg, 256 for aformer, dualai and boxes alone')
+    g.add_argument('--no-flip', action='store_true', help='boxes alone: no mirror images in training')
 
 def _text_options(g):
     g.add_argument('--r', type=_from(1), help='rank of LoRA; default 7 for arg, 6 for aformer, 2 for dualai')
@@ -187,9 +188,9 @@ def _relation(a):
     own.update({o: getattr(a, o) for o in own if getattr(a, o) is not None})
     return {_ARGUMENTS.get(o, o): v for o,v in own.items() if o != 'i3d_weights'}
 
-# %% ../nbs/42_cli.ipynb #7a213632
+# %% ../nbs/42_cli.ipynb #b23fd2ba
 def _train(a):
-    if 3 in a.steps and not (a.bank or a.no_kd or a.series): raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
+    if (a.steps is None or 3 in a.steps) and not (a.bank or a.no_kd or a.series): raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
     from aclip.commands import train
     from aclip.data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES
     from aclip.features import CropStore
@@ -199,24 +200,25 @@ def _train(a):
     config = Config(list(ACTIVITIES), list(ACTIONS), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size, features=a.features, relation=_relation(a),
                     text=text, method='series' if a.series else 'aclip')
     distill = dict(kd_weight=a.kd_weight, prompts=a.prompts, pairs=a.pairs, target=a.target, fused=a.fused)
-    changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule')}
+    changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule', 'smoothing', 'action_weight')}
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
     runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd and not a.series else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
-                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, class_weights=ACTION_WEIGHTS, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=CropStore() if a.precompute else None)
+                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, dict(flip=0.) if a.no_flip else None, class_weights=None if a.features == 'boxes' else ACTION_WEIGHTS, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=CropStore() if a.precompute else None)
     line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, best MCA {100*r['best']['mca']:.1f} ({a.protocol})"
     return runs,'\n'.join([*map(line, runs), f"checkpoints in {a.out}"])
 
-# %% ../nbs/42_cli.ipynb #e9b7e080
+# %% ../nbs/42_cli.ipynb #491c002d
 def _evaluate_options(p):
     _data(p)
     p.add_argument('--model', required=True, metavar='FILE', help='checkpoint')
     p.add_argument('--split', default='test', choices=('train', 'val', 'trainval', 'test'), help='default test')
     p.add_argument('--bs', type=_from(1), default=4, metavar='N', help='clips per batch; default 4')
     p.add_argument('--out', metavar='DIR', help='folder for evaluation.json and confusion.png')
+    p.add_argument('--mirror', action='store_true', help="look at each clip's mirror image too, and take the mean of both scores")
 
 def _evaluate(a):
     from aclip.commands import evaluate
-    r = evaluate(a.model, a.data, a.split, a.boxes, 'available' if a.available else 'required', a.out, a.bs, a.workers, not a.quiet)
+    r = evaluate(a.model, a.data, a.split, a.boxes, 'available' if a.available else 'required', a.out, a.bs, a.workers, not a.quiet, a.mirror)
     rows = [f"{k:16s} MCA {v['MCA']:6.2f}   MPCA {v['MPCA']:6.2f}" for k,v in r.items() if isinstance(v, dict)]
     width = max(map(len, r['labels']))
     cm = [f"{l:>{width}s} " + ' '.join(f'{n:4d}' for n in row) for l,row in zip(r['labels'], r['confusion'])]
@@ -242,10 +244,34 @@ def _params(a):
     rows = count_params()
     return [o.to_dict() for o in rows],params_text(rows)
 
+# %% ../nbs/42_cli.ipynb #978231dc
+def _table_options(p):
+    p.add_argument('which', choices=('1', '3', '4', '5', 'beyond'), help='number of the table in the paper; or what goes beyond it')
+    p.add_argument('--data', required=True, metavar='DIR', help='dataset folder in the official Volleyball layout; for boxes its annotations are enough')
+    p.add_argument('--out', default='runs', metavar='DIR', help='folder of all runs, shared by all tables; a stopped table goes on; default runs')
+    p.add_argument('--features', default='boxes', choices=('boxes', 'frames'), help='what the image branch sees; default boxes')
+    p.add_argument('--seeds', nargs='+', type=_from(0), default=[0, 1, 2, 3, 4], metavar='N', help='default 0 1 2 3 4')
+    p.add_argument('--rows', nargs='+', metavar='NAME', help="only these rows, such as 'ACLIP(ARG)'; default all")
+    p.add_argument('--bank', metavar='FILE', help="the teacher where the table names none; default 'random' for boxes, bank.safetensors for frames")
+    p.add_argument('--protocol', choices=('val', 'best-on-test', 'fixed'), help="default 'fixed' for boxes (a recipe chosen on the validation videos, trained on theirs too), 'val' for frames")
+    p.add_argument('--show', action='store_true', help='run nothing, show what is there')
+    p.add_argument('--results', metavar='FILE', help='also write every result of the table to this file')
+    p.add_argument('--backbone-weights', metavar='FILE', help="frames: local file of the backbone's weights")
+    p.add_argument('--precision', default='fp32', choices=('fp32', 'fp16', 'bf16'), help='mixed precision on a GPU')
+
+def _table(a):
+    from dataclasses import replace
+    from aclip.experiments import SETUPS, table, table_text, write_results
+    changes = {k: v for k,v in dict(teacher=a.bank, protocol=a.protocol).items() if v is not None}
+    setup = replace(SETUPS[a.features], **changes)
+    rows = table(a.which, a.out, None if a.show else a.data, setup, a.seeds, a.rows, (lambda text: None) if a.quiet else print, progress=False, weights=a.backbone_weights, precision=a.precision)
+    if a.results: write_results(a.results, a.which, a.out, setup)
+    return rows,table_text(rows)
+
 # %% ../nbs/42_cli.ipynb #13f9f3f9
 TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine')
 
-# %% ../nbs/42_cli.ipynb #7ec792b6
+# %% ../nbs/42_cli.ipynb #9a4bb236
 _COMMANDS = {'demo': (_demo_options, _demo, 'the method at work on a drawn world, in minutes, with a report'),
              'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
              'world': (_world_options, _world, 'draw a small synthetic dataset'),
@@ -253,6 +279,7 @@ _COMMANDS = {'demo': (_demo_options, _demo, 'the method at work on a drawn world
              'train': (_train_options, _train, 'train any of the three steps'),
              'evaluate': (_evaluate_options, _evaluate, 'MCA, MPCA and confusion matrix of a checkpoint'),
              'predict': (_predict_options, _predict, 'activity and actions for frames of your own'),
+             'table': (_table_options, _table, 'run a table of the paper with seeds, and show it beside the printed one'),
              'params': (_params_options, _params, "every count of parameters in the paper's tables, beside ours")}
 
 def parser(

@@ -8,7 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/learner.html.md"""
 __all__ = ['GroupLoss', 'Accuracy', 'PartLoss', 'KeepFrozen', 'batchnorms', 'Distill', 'ExtraLosses', 'Checkpoints',
            'backbone_learner', 'relation_learner', 'text_learner', 'lr_schedule', 'fit', 'predict_scores', 'report']
 
-# %% ../nbs/32_learner.ipynb #c34f502c
+# %% ../nbs/32_learner.ipynb #af3e4881
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -25,13 +25,14 @@ from fastprogress.fastprogress import progress_bar
 from torch import nn, Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from .base import BaseModel, freeze
+from .boxes import mirror_boxes
 from .checkpoint import save_tensors, unique_state
 from .clip import TextBank
 from .core import ActivityCLIP
 from .distill import kd_loss
 from .metrics import mca, mpca
 
-# %% ../nbs/32_learner.ipynb #8952ac8d
+# %% ../nbs/32_learner.ipynb #9f2eb6fc
 class GroupLoss:
     "Cross entropy of activities plus a weight times cross entropy of actions; remembers its parts."
     def __init__(self,
@@ -39,15 +40,16 @@ class GroupLoss:
         action:str='action', # which scores learn the actions; None: no action loss
         action_weight:float=1., # weight of the action loss
         class_weights:Tensor=None, # weight of each action (K,); None: all equal
+        smoothing:float=0., # label smoothing of activities, 0 to 1
     ):
-        self.activity,self.action,self.action_weight,self.class_weights,self.parts = activity,action,action_weight,class_weights,{}
+        self.activity,self.action,self.action_weight,self.class_weights,self.smoothing,self.parts = activity,action,action_weight,class_weights,smoothing,{}
     def __call__(self,
         out:dict, # the model's output
         activity:Tensor, # (B,) activity ids
         actions:Tensor, # (B, N) action ids, -100 at padded actors
     )->Tensor: # scalar
         "The training loss of a batch."
-        loss = F.cross_entropy(out[self.activity], activity)
+        loss = F.cross_entropy(out[self.activity], activity, label_smoothing=self.smoothing)
         self.parts = dict(activity_loss=loss.detach())
         if self.action:
             w = None if self.class_weights is None else self.class_weights.to(loss)
@@ -147,7 +149,7 @@ class ExtraLosses(Callback):
         self.learn.loss_grad = self.loss_grad + sum(losses.values())
         self.learn.loss = self.loss_grad.clone()
 
-# %% ../nbs/32_learner.ipynb #ced95dd0
+# %% ../nbs/32_learner.ipynb #74048fb4
 class Checkpoints(TrackerCallback):
     "Writes `last.safetensors` every epoch and `best.safetensors` at every new best."
     order = TrackerCallback.order+1
@@ -155,10 +157,10 @@ class Checkpoints(TrackerCallback):
         folder:Path, # where the files go
         config:dict, # what is needed to build the model again; kept inside the files
         note:dict=None, # more to keep inside the files: seed, protocol, ...
-        monitor:str='mca', # column of the progress table that decides what is best
+        monitor:str='mca', # column of the progress table that decides what is best; None: the last epoch is, whatever it says
     ):
-        super().__init__(monitor, comp=np.greater_equal)
-        self.folder,self.config,self.note = Path(folder),config,note or {}
+        super().__init__(monitor or 'valid_loss', comp=np.greater_equal)
+        self.folder,self.config,self.note,self.selects = Path(folder),config,note or {},monitor is not None
     def after_epoch(self):
         "Save."
         super().after_epoch()
@@ -166,7 +168,7 @@ class Checkpoints(TrackerCallback):
         if not np.isfinite(record['valid_loss']):
             raise ValueError(f"epoch {self.epoch+1}: the validation loss is {record['valid_loss']}, training has diverged. Try a lower lr, or fp32. Files in {self.folder} are those of epochs before.")
         meta = dict(config=self.config, note=self.note, epoch=self.epoch+1, epochs=self.n_epoch, record=record)
-        for name in ('last', *['best']*self.new_best): save_tensors(self.folder/f'{name}.safetensors', unique_state(self.model), meta)
+        for name in ('last', *['best']*(self.new_best or not self.selects)): save_tensors(self.folder/f'{name}.safetensors', unique_state(self.model), meta)
 
 # %% ../nbs/32_learner.ipynb #6f263adc
 def _learner(dls, model, loss, metrics, cbs, wd, precision):
@@ -178,7 +180,7 @@ def _learner(dls, model, loss, metrics, cbs, wd, precision):
     return Learner(dls, model, loss_func=loss, metrics=metrics, cbs=cbs, wd=wd, wd_bn_bias=True, train_bn=False,
                    opt_func=partial(OptimWrapper, opt=torch.optim.AdamW), splitter=trainable_params)
 
-# %% ../nbs/32_learner.ipynb #755a8812
+# %% ../nbs/32_learner.ipynb #da2b9c58
 def backbone_learner(
     dls, # fastai DataLoaders of clips, one frame each
     model:BaseModel, # a `BaseNet`: features and classifiers
@@ -186,13 +188,14 @@ def backbone_learner(
     wd:float=0., # weight decay
     precision:str='fp32', # 'fp32', 'fp16' or 'bf16'
     cbs:list=(), # more callbacks
+    **loss, # further arguments of `GroupLoss`
 )->Learner: # ready for `fit`
     "Step one: backbone, embedding and classifiers on single frames, and what losses the model adds; BatchNorm keeps its statistics."
     parts = [PartLoss(p) for p in ('activity_loss', 'action_loss', *model.extra_parts)]
     metrics = [*parts, Accuracy(mca), Accuracy(mpca), Accuracy(mca, 'action', 'action_acc')]
-    return _learner(dls, model, GroupLoss(class_weights=class_weights), metrics, [ExtraLosses(), KeepFrozen(*batchnorms(model)), *cbs], wd, precision)
+    return _learner(dls, model, GroupLoss(class_weights=class_weights, **loss), metrics, [ExtraLosses(), KeepFrozen(*batchnorms(model)), *cbs], wd, precision)
 
-# %% ../nbs/32_learner.ipynb #4d66f723
+# %% ../nbs/32_learner.ipynb #d8726895
 def relation_learner(
     dls, # fastai DataLoaders of clips
     model:BaseModel, # an image branch whose features come from step one
@@ -200,13 +203,14 @@ def relation_learner(
     wd:float=0., # weight decay
     precision:str='fp32', # 'fp32', 'fp16' or 'bf16'
     cbs:list=(), # more callbacks
+    **loss, # further arguments of `GroupLoss`
 )->Learner: # ready for `fit`
     "Step two: relation, embedding and classifiers, and what losses the model adds; the backbone is frozen."
     freeze(model.features.backbone)
-    learn = backbone_learner(dls, model, class_weights, wd, precision, cbs)
+    learn = backbone_learner(dls, model, class_weights, wd, precision, cbs, **loss)
     return learn.add_cb(KeepFrozen(model.features.backbone))
 
-# %% ../nbs/32_learner.ipynb #60a9d1f8
+# %% ../nbs/32_learner.ipynb #52eaffb4
 def text_learner(
     dls, # fastai DataLoaders of clips
     model:ActivityCLIP, # an image branch with its text branch; `SeriesCLIP` too, without a bank
@@ -219,10 +223,11 @@ def text_learner(
     wd:float=0.01, # weight decay
     precision:str='fp32', # 'fp32', 'fp16' or 'bf16'
     cbs:list=(), # more callbacks
+    smoothing:float=0., # label smoothing of activities, 0 to 1
 )->Learner: # ready for `fit`
     "Step three: the text branch, taught by the bank; the image branch is frozen (Sec. 3.2)."
     if bank is not None and not hasattr(model, 'image2text'): raise ValueError(f"text_learner: {type(model).__name__} has no Image2Text that a bank could teach; leave the bank out")
-    loss = GroupLoss('activity' if fused else 'activity_text', 'action_text' if model.text_action is not None else None)
+    loss = GroupLoss('activity' if fused else 'activity_text', 'action_text' if model.text_action is not None else None, smoothing=smoothing)
     parts = [PartLoss('activity_loss'), *[PartLoss('action_loss')]*bool(loss.action), *[PartLoss('kd_loss')]*(bank is not None)]
     accs = [Accuracy(mca), Accuracy(mpca), Accuracy(mca, 'activity_image', 'mca_image'), Accuracy(mca, 'activity_text', 'mca_text')]
     if bank is not None: cbs = [Distill(bank, kd_weight, prompts, pairs, target), *cbs]
@@ -254,18 +259,22 @@ def fit(
     learn.fit(epochs, lr, cbs=ParamScheduler(dict(lr=sched)))
     return learn
 
-# %% ../nbs/32_learner.ipynb #b58f5854
+# %% ../nbs/32_learner.ipynb #52c66be9
 @torch.no_grad()
 def predict_scores(
     model:nn.Module, # any model of this package
     dl, # a loader of clips
     progress:bool=False, # show a bar
+    twin:Tensor=None, # (G,) from `mirror_activities`: also look at each clip's mirror image, and take the mean of both scores; None: do not
 )->dict[str,Tensor]: # every score of the output over all clips; features, which have four axes, are left out; plus targets `activity_true`, `action_true`
     "Run a model over clips and gather its scores, in the loader's order, on the CPU."
     model.eval()
     device,rows = next(model.parameters()).device,[]
     for frames,boxes,mask,activity,actions in progress_bar(dl, leave=False) if progress else dl:
         out = model(frames.to(device), boxes.to(device), mask.to(device))
+        if twin is not None:
+            mirror = model(frames.flip(-1).to(device), mirror_boxes(boxes).to(device), mask.to(device))
+            out = {k: (v + (mirror[k][:, twin] if k.startswith('activity') else mirror[k]))/2 for k,v in out.items() if v.ndim < 4}
         rows.append({**{k: v.float().cpu() for k,v in out.items() if v.ndim < 4}, 'activity_true': activity.cpu(), 'action_true': actions.cpu()})
     return {k: torch.cat([r[k] for r in rows]) for k in rows[0]}
 

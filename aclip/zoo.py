@@ -8,7 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/zoo.html.md"""
 __all__ = ['BASES', 'METHODS', 'FEATURES', 'Base', 'Config', 'create_features', 'create_model', 'save_model', 'load_model',
            'next_step', 'fuse_late']
 
-# %% ../nbs/34_zoo.ipynb #0af270bf
+# %% ../nbs/34_zoo.ipynb #b73460f8
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,12 +17,13 @@ from torch import nn
 from .aformer import AFormer, EarlyFusion, LateFusion, MiddleFrame
 from .arg import ARG
 from .base import ActorFeatures, Backbone, BaseNet, PersonFeatures
+from .boxes import BoxFeatures
 from .checkpoint import CheckpointError, load_state, load_tensors, save_tensors, unique_state
 from .core import ActivityCLIP, SeriesCLIP
 from .dualai import DualAI
 from .i3d import I3D, ClipFeatures, load_i3d
 
-# %% ../nbs/34_zoo.ipynb #b37ad6d6
+# %% ../nbs/34_zoo.ipynb #69a814ac
 @dataclass(frozen=True)
 class Base:
     "A base model, and how the paper uses it (Sec. 4.2)."
@@ -30,16 +31,17 @@ class Base:
     d:int # width D of the actor features that its relation gets
     n_frames:tuple[int,int] # frames per clip in training and in testing
     r:int # rank of LoRA
-    features:tuple[str,...]=('actor', 'person') # kinds of features that it takes, keys of `FEATURES`
+    features:tuple[str,...]=('actor', 'person', 'boxes') # kinds of features that it takes, keys of `FEATURES`
+    boxes:dict=field(default_factory=dict) # arguments of the relation for features 'boxes', where frames are few and widths small
 
 # Base models by name; another one is one more line.
-BASES = dict(arg=Base(ARG, 1024, (3, 9), 7),
-             aformer=Base(AFormer, 256, (10, 10), 6, ('actor', 'person', 'middle', 'clip', 'early', 'late')),
-             dualai=Base(DualAI, 256, (3, 9), 2))
+BASES = dict(arg=Base(ARG, 1024, (3, 9), 7, boxes=dict(n_frames=1, d_k=64)),
+             aformer=Base(AFormer, 256, (10, 10), 6, ('actor', 'person', 'boxes', 'middle', 'clip', 'early', 'late')),
+             dualai=Base(DualAI, 256, (3, 9), 2, boxes=dict(n_frames=1)))
 
 METHODS = dict(aclip=ActivityCLIP, series=SeriesCLIP)     # what step 3 adds to one
 
-# %% ../nbs/34_zoo.ipynb #2d6fae81
+# %% ../nbs/34_zoo.ipynb #7dbb5cba
 @dataclass
 class Config:
     "All that is needed to build a model and to feed it."
@@ -48,12 +50,12 @@ class Config:
     step:int=1 # training step: 1 features, 2 relation, 3 text branch
     model:str='arg' # base model, a key of `BASES`
     features:str='actor' # kind of actor features, a key of `FEATURES`
-    backbone:str='inception_v3' # timm name
+    backbone:str='inception_v3' # timm name; None for features 'boxes', which have none
     out_indices:list[int]=None # the backbone's maps; None: as in `Backbone`
     d:int=None # width of actor features; None: the base model's
     crop:int=None # bins per side of RoIAlign, for features 'person' pixels per side; None: 5, or 48 pixels
     dropout:float=0.3 # before the classifiers
-    size:tuple[int,int]=(720, 1280) # height and width to which frames are resized
+    size:tuple[int,int]=(720, 1280) # height and width to which frames are resized; None for features 'boxes', for which none is read
     n_frames:tuple[int,int]=None # frames per clip in training and in testing; None: the base model's
     n_actors:int=12 # places for actors in a frame
     relation:dict=field(default_factory=dict) # further arguments of the base model
@@ -64,10 +66,15 @@ class Config:
         if self.method not in METHODS: raise ValueError(f"no method {self.method!r}; there are {', '.join(METHODS)}")
         base = BASES[self.model]
         if self.features not in base.features: raise ValueError(f"{self.model} takes no features {self.features!r}; it takes {', '.join(base.features)}")
+        if self.features == 'boxes': self._boxes_alone(base)
         if self.crop is None: self.crop = 48 if self.features == 'person' else 5
         if self.d is None: self.d = base.d
         if self.n_frames is None: self.n_frames = base.n_frames
         if self.step == 3 and self.method == 'aclip' and self.text.get('adapt') != 'scratch' and self.text.get('r') is None: self.text = {**self.text, 'r': base.r}
+    def _boxes_alone(self, base):
+        "No frames, and so neither their size nor a backbone; one moment of a clip, since boxes are mostly known for one."
+        self.size,self.backbone,self.d,self.n_frames = None,None,self.d or 256,self.n_frames or (1, 1)
+        self.relation = {**base.boxes, **self.relation}
     def to_dict(self)->dict: # ready for JSON
         "Plain JSON types."
         return asdict(self)
@@ -82,9 +89,9 @@ def from_dict(cls:Config,
     if unknown: raise CheckpointError(f"the configuration has entries that this version of aclip does not know: {', '.join(sorted(unknown))}; use the version that wrote it, or a newer one")
     return cls(**{**d, 'text': {'r': 7, **d.get('text', {})}} if d.get('step') == 3 and d.get('method', 'aclip') == 'aclip' else d)
 
-# %% ../nbs/34_zoo.ipynb #50785577
+# %% ../nbs/34_zoo.ipynb #e703200b
 # Kinds of features by name, and the parts of each. Early fusion joins the features, late fusion the scores.
-FEATURES = dict(actor=('actor',), person=('person',), middle=('middle',), clip=('clip',), early=('middle', 'clip'), late=('middle', 'clip'))
+FEATURES = dict(actor=('actor',), person=('person',), boxes=('boxes',), middle=('middle',), clip=('clip',), early=('middle', 'clip'), late=('middle', 'clip'))
 
 _LATE = "late fusion joins two models that were trained alone: train steps 1 and 2 with features 'middle' and with features 'clip', then step 3 with features 'late' from both checkpoints"
 
@@ -93,7 +100,12 @@ def single_frames(self:Config)->bool: # True in step 1, unless the features need
     "Does this step look at frames one by one?"
     return self.step == 1 and 'clip' not in FEATURES[self.features]
 
-# %% ../nbs/34_zoo.ipynb #46fb09fb
+@patch(as_prop=True)
+def first_step(self:Config)->int: # 2 for boxes alone, else 1
+    "The training step to begin with: where there is no backbone, step 1 has nothing to train."
+    return 2 if self.features == 'boxes' else 1
+
+# %% ../nbs/34_zoo.ipynb #07f5e133
 def _frame_features(kind, d, config, pretrained, weights, i3d_weights):
     "Features of frames: each by itself, or the middle one."
     return kind(Backbone(config.backbone, pretrained, weights, config.out_indices), d, config.crop)
@@ -104,9 +116,13 @@ def _clip_features(kind, d, config, pretrained, weights, i3d_weights):
     if pretrained: raise CheckpointError("I3D's weights cannot be fetched. Either give a local file of them (i3d_weights=FILE, on the command line --i3d-weights FILE), or start from random weights (pretrained=False, --no-pretrained)")
     return kind(I3D(), d, config.crop)
 
-_PARTS = dict(actor=(_frame_features, ActorFeatures), person=(_frame_features, PersonFeatures), middle=(_frame_features, MiddleFrame), clip=(_clip_features, ClipFeatures))
+def _box_features(kind, d, config, pretrained, weights, i3d_weights):
+    "Features of geometry; there are no weights to fetch."
+    return kind(d)
 
-# %% ../nbs/34_zoo.ipynb #93748356
+_PARTS = dict(actor=(_frame_features, ActorFeatures), person=(_frame_features, PersonFeatures), boxes=(_box_features, BoxFeatures), middle=(_frame_features, MiddleFrame), clip=(_clip_features, ClipFeatures))
+
+# %% ../nbs/34_zoo.ipynb #3326625e
 def create_features(
     config:Config, # which kind, how wide, which backbone
     pretrained:bool=False, # ImageNet weights for the frame backbone, from timm's hub
@@ -115,14 +131,14 @@ def create_features(
 )->list[nn.Module]: # features of each image branch: one, or for late fusion two
     "Actor features by name."
     parts = FEATURES[config.features]
-    for file,name,there in ((weights, 'backbone', parts != ('clip',)), (i3d_weights, 'I3D', 'clip' in parts)):
+    for file,name,there in ((weights, 'backbone', bool({*parts} - {'clip', 'boxes'})), (i3d_weights, 'I3D', 'clip' in parts)):
         if file is not None and not there: raise ValueError(f"features {config.features!r} have no place for {name} weights from {file}; leave the file out, or choose other features")
     early = config.features == 'early'
     if early and config.d % 2: raise ValueError(f"early fusion gives each of its two parts half of the width, but that is {config.d}; choose an even one")
     made = [make(kind, config.d//(2 if early else 1), config, pretrained, weights, i3d_weights) for make,kind in map(_PARTS.get, parts)]
     return [EarlyFusion(*made)] if early else made
 
-# %% ../nbs/34_zoo.ipynb #861fd199
+# %% ../nbs/34_zoo.ipynb #043350ca
 def create_model(
     config:Config, # what to build
     pretrained:bool=False, # ImageNet weights for the backbone, from timm's hub
@@ -132,6 +148,7 @@ def create_model(
     "Build the model of a training step, with fresh weights (the backbone's apart)."
     if config.step not in (1, 2, 3): raise ValueError(f"training step {config.step} does not exist; choose 1, 2 or 3")
     if config.step == 1 and config.features == 'late': raise ValueError(_LATE)
+    if config.step < config.first_step: raise ValueError(f"features {config.features!r} have no backbone, which is what step 1 trains; begin with step {config.first_step}")
     features = create_features(config, pretrained, weights, i3d_weights)
     G,K = len(config.activities),len(config.actions)
     if config.step == 1: return BaseNet(*features, G, K, config.dropout)

@@ -168,7 +168,7 @@ def collate(
         padded[i, :, :len(a)], mask[i, :len(a)], acts[i, :len(a)] = b, True, a
     return torch.stack(frames), padded, mask, torch.stack(activity), acts
 
-# %% ../../nbs/10_data.clips.ipynb #75d1ea53
+# %% ../../nbs/10_data.clips.ipynb #5f294791
 def clip_dl(
     clips:list, # `Clip`s, at least one
     bs:int=8, # clips per batch (Sec. 4.2)
@@ -178,14 +178,16 @@ def clip_dl(
     num_workers:int=2, # processes that decode frames; 0 decodes in this one
     n_actors:int=None, # actors to pad to; None for the most in `clips`
     device=None, # where batches go; None for fastai's default device
+    augment=None, # batch -> batch, such as `BoxAugment`; None: nothing is changed
 )->DataLoader: # yields batches as `collate` makes them
     "One loader, as for evaluation or prediction; `DataError` if there are no clips."
     if not clips: raise DataError('no clips to load. Expected at least one. Check the split and the data folder.')
     n_actors = n_actors or max(len(c.actions) for c in clips)
     return DataLoader(ClipDataset(clips, size, n_frames, train), bs=bs, shuffle=train, num_workers=num_workers,
-                      create_batch=partial(collate, n_actors=n_actors), device=device or default_device())
+                      create_batch=partial(collate, n_actors=n_actors), device=device or default_device(),
+                      **({} if augment is None else dict(after_batch=augment)))
 
-# %% ../../nbs/10_data.clips.ipynb #180b4dc8
+# %% ../../nbs/10_data.clips.ipynb #61660d6e
 def clip_dls(
     train:list, # `Clip`s to train on
     valid:list, # `Clip`s to validate on
@@ -195,6 +197,7 @@ def clip_dls(
     num_workers:int=2, # processes per loader that decode frames
     n_actors:int=None, # actors to pad to; None for the most in all clips
     device=None, # where batches go; None for fastai's default device
+    augment=None, # batch -> batch, for training batches; see `clip_dl`
 )->DataLoaders: # `train` shuffled with random frames, `valid` in order with spread frames
     "Loaders for a fastai Learner; `DataError` if a side is empty."
     for clips, side in ((train, 'train'), (valid, 'valid')):
@@ -202,4 +205,4 @@ def clip_dls(
     n_actors = n_actors or max(len(c.actions) for c in [*train, *valid])
     device = device or default_device()
     load = partial(clip_dl, bs=bs, size=size, num_workers=num_workers, n_actors=n_actors, device=device)
-    return DataLoaders(load(train, n_frames=n_frames[0], train=True), load(valid, n_frames=n_frames[1]), device=device)
+    return DataLoaders(load(train, n_frames=n_frames[0], train=True, augment=augment), load(valid, n_frames=n_frames[1]), device=device)
