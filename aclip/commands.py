@@ -47,9 +47,9 @@ RECIPES = {1: Recipe('1-backbone', 200, 1e-5,  8, 0, 'constant', 0.),
            2: Recipe('2-relation', 150, 2e-4, 32, 0, 'steps',    0.),
            3: Recipe('3-text',      30, 1e-4,  8, 5, 'cosine',   0.01)}
 
-# %% ../nbs/41_commands.ipynb #2f3d57cf
-BOX_RECIPES = {2: Recipe('2-relation', 60, 1e-3, 64, 6, 'cosine', .05, smoothing=.1, action_weight=3.),
-               3: Recipe('3-text',     12, 5e-4, 64, 2, 'cosine', .05, smoothing=.1)}
+# %% ../nbs/41_commands.ipynb #a73115c4
+BOX_RECIPES = {2: Recipe('2-relation', 40, 1e-3, 64, 4, 'cosine', .05, smoothing=.1, action_weight=3.),
+               3: Recipe('3-text',      8, 5e-4, 64, 1, 'cosine', .05, smoothing=.1)}
 
 # %% ../nbs/41_commands.ipynb #fe8b332f
 def recipe(
@@ -83,14 +83,15 @@ def _made(folder:Path)->Path:
     except OSError as e: raise CheckpointError(f"{folder}: cannot be made ({e.strerror}); choose a folder you can write to") from e
     return folder
 
-# %% ../nbs/41_commands.ipynb #53115fa9
+# %% ../nbs/41_commands.ipynb #d4b02490
 def _check(config:Config, steps:list[int], init:list[Path]):
     "What cannot be trained is better refused before step 1 than after it."
     first = config.first_step
     if init and steps[0] == first: raise ValueError(f"step {first} builds on no checkpoint, but --from is {init[0]}; leave it out, or leave step {first} out of --steps")
     if config.features == 'late' and (steps[0] < 3 or not init):
         raise ValueError("late fusion joins two models that were trained alone: train with --features middle --steps 1 2, and with --features clip --steps 1 2, then --features late --steps 3 --from MIDDLE CLIP, the checkpoints of their steps 2")
-    with torch.device('meta'): create_model(replace(config, step=steps[-1]))    # shapes without numbers, at once
+    with torch.device('meta'):                                                  # shapes without numbers, at once
+        for step in {steps[0], steps[-1]}: create_model(replace(config, step=step))
 
 def _source(step:int, first:int, steps:list[int], init:list[Path], out:Path)->list[Path]:
     "The checkpoints that a step builds on: none for the first, two for late fusion."
@@ -155,7 +156,7 @@ def train_step(
     (folder/'run.json').write_text(json.dumps(run, indent=1))
     return run
 
-# %% ../nbs/41_commands.ipynb #131dc628
+# %% ../nbs/41_commands.ipynb #af997d25
 def train(
     data:Path, # dataset folder in the official Volleyball layout
     out:Path, # folder of the run
@@ -188,6 +189,7 @@ def train(
     train_split,valid_split = PROTOCOLS[protocol]
     read = partial(read_volleyball, data, boxes=boxes, frames='none' if config.size is None else frames)
     clips = read(train_split)
+    if len(seen := {c.activity for c in clips}) < 2: raise DataError(f"{data}: all {len(clips)} training clips show one activity, {config.activities[seen.pop()]}; there is nothing to tell apart. Check the split and its annotations.")
     clips = clips,read(valid_split) if valid_split else clips[::10]
     if config.features == 'boxes': kw['augment'] = BoxAugment(config.activities, **(augment or {}))
     folders = {s: _fresh(out/RECIPES[s].name, overwrite) for s in steps}

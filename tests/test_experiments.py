@@ -1,0 +1,140 @@
+"Boxes alone, by the command: training, testing, and the paper's tables, on annotations without a single frame."
+import json, random
+import pytest, torch
+from aclip.arg import ARG
+from aclip.aformer import AFormer
+from aclip.boxes import BoxAugment, BoxFeatures, mirror_activities, mirror_boxes
+from aclip.checkpoint import load_tensors
+from aclip.core import ActivityCLIP
+from aclip.data.volleyball import ACTIONS, ACTIVITIES, read_volleyball
+from aclip.dualai import DualAI
+from aclip.experiments import SETUPS, TABLES, Run, read_results, run_once, table
+from aclip.zoo import Config, create_model
+from helpers import DATA, aclip, aclip_json, batch, refused
+
+MODELS = dict(arg=lambda d: ARG(BoxFeatures(d), n_graphs=2, d_k=8, n_frames=1, norm='features'), aformer=lambda d: AFormer(BoxFeatures(d)), dualai=lambda d: DualAI(BoxFeatures(d), n_frames=1))
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    "Six videos of annotations: the left team spikes where all stand on the left, the right team where they stand on the right."
+    root,rng = tmp_path_factory.mktemp('annotations'),random.Random(0)
+    for v in (1, 3, 0, 8, 4, 5):
+        lines = []
+        for i in range(4):
+            left = i % 2
+            people = [f'{rng.randint(0, 500) if left else 1220 - rng.randint(0, 500)} {rng.randint(300, 500)} 60 {rng.randint(100, 160)} {"spiking" if j == 0 else "standing"}' for j in range(8 + i)]
+            lines.append(f"{100*(i+1)}.jpg {'l-spike' if left else 'r_spike'} {' '.join(people)}")
+        (root/'videos'/str(v)).mkdir(parents=True); (root/'videos'/str(v)/'annotations.txt').write_text('\n'.join(lines) + '\n')
+    return root
+
+@pytest.fixture(scope='module', autouse=True)
+def small_splits():
+    "Of the official split, the videos of this world."
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr('aclip.data.volleyball.SPLITS', dict(train=(1, 3), val=(0, 8), test=(4, 5), trainval=(0, 1, 3, 8)))
+        yield
+
+@pytest.mark.parametrize('model', MODELS)
+@pytest.mark.parametrize('T', [1, 3])
+def test_masked_boxes_change_nothing(model, T):
+    torch.manual_seed(0)
+    net = ActivityCLIP(MODELS[model](32), r=2, d2=16, layers=1, heads=2).eval()
+    frames,boxes,mask = batch(T, 6)
+    boxes = boxes*mask[:, None, :, None]                                    # as a loader pads
+    dirty = boxes.masked_fill(~mask[:, None, :, None], float('nan'))
+    clean = net(frames, boxes, mask)
+    for k,v in net(frames, dirty, mask).items():
+        real = v if v.ndim == 2 else v[mask] if v.ndim == 3 else v.transpose(1, 2)[mask]
+        assert torch.equal(real, clean[k] if v.ndim == 2 else clean[k][mask] if v.ndim == 3 else clean[k].transpose(1, 2)[mask]), k
+
+def test_the_mirror_of_a_mirror():
+    boxes = batch(2, 6)[1]
+    assert torch.allclose(mirror_boxes(mirror_boxes(boxes)), boxes, atol=1e-6)
+    twin = mirror_activities(ACTIVITIES)
+    assert torch.equal(twin[twin], torch.arange(8)) and all(ACTIVITIES[i][2:] == a[2:] and ACTIVITIES[i] != a for i,a in zip(twin, ACTIVITIES))
+
+@pytest.mark.parametrize('kw', [dict(flip=0.), dict(flip=1.), dict(tremble=.2), dict(shift=.3, zoom=.3)])
+def test_augmented_boxes_stay_boxes(kw):
+    torch.manual_seed(0)
+    frames,boxes,mask = batch(2, 6)
+    boxes = boxes*mask[:, None, :, None]
+    for _ in range(20):
+        _,b,m,activity,_ = BoxAugment(ACTIVITIES, **kw)((frames[..., :0], boxes, mask, torch.tensor([0, 5]), torch.zeros(2, 6).long()))
+        assert ((b[..., 2:] > b[..., :2]).all(-1) == mask[:, None]).all() and torch.equal(m, mask)
+        assert torch.equal((b == 0).all(-1), (~mask)[:, None].expand(2, 2, 6))
+        if kw.get('flip') == 1.: assert activity.tolist() == [4, 1]
+
+def test_train_evaluate(world, tmp_path):
+    common = ('--data', world, '--features', 'boxes', '--model', 'aformer', '--width', 32)
+    runs = aclip_json('train', *common, '--bank', 'random', '--layers', 1, '--protocol', 'fixed', '--epochs', 60, '--lr', 5e-3, '--out', tmp_path/'run')
+    assert [(r['step'], r['clips'], r['protocol']) for r in runs] == [(2, [16, 2], 'fixed'), (3, [16, 2], 'fixed')]
+    for step in ('2-relation', '3-text'):
+        (best,meta),(last,_) = (load_tensors(tmp_path/'run'/step/f'{f}.safetensors') for f in ('best', 'last'))
+        assert meta['epoch'] == 60 and all(torch.equal(best[k], last[k]) for k in last)      # nothing is selected: the last epoch counts
+    r = aclip_json('evaluate', '--data', world, '--model', tmp_path/'run'/'3-text'/'best.safetensors', '--mirror')
+    assert r['mirror'] and r['clips'] == 8 and r['activity']['MCA'] >= 75
+    refused('train', *common, '--bank', 'random', '--steps', 1, 2, '--out', tmp_path/'no', says=['no backbone', 'begin with step 2'])
+    refused('train', *common, '--no-kd', '--backbone-weights', 'tiny', '--out', tmp_path/'no', says=["features 'boxes' have no place for backbone weights"])
+    refused('train', *common, '--no-kd', '--precompute', '--out', tmp_path/'no', says=['BoxFeatures'])
+
+@pytest.mark.parametrize('model', ['arg', 'dualai'])
+def test_other_base_models_train(model, world, tmp_path):
+    runs = aclip_json('train', '--data', world, '--features', 'boxes', '--model', model, '--width', 32, '--bank', 'random', '--layers', 1, '--epochs', 2, '--out', tmp_path)
+    assert [r['step'] for r in runs] == [2, 3] and all(torch.isfinite(torch.tensor(r['best']['valid_loss'])) for r in runs)
+
+ROWS = ['AFormer', 'ACLIP*(AFormer)', 'ACLIP(AFormer)']
+
+def test_a_table_goes_on(world, tmp_path):
+    run = lambda *more: aclip_json('table', 1, '--data', world, '--out', tmp_path/'runs', *more)
+    rows = run('--show')
+    assert [r['row'] for r in rows] == [r.name for r in TABLES['1']] and {r['status'] for r in rows} == {'not run'}
+    one = {r['row']: r for r in run('--seeds', 0, '--rows', *ROWS)}
+    assert [n for n,r in one.items() if r['seeds']] == ROWS
+    assert all((one[n]['n_train'], one[n]['n_test'], one[n]['seeds']) == (16, 8, 1) for n in ROWS)
+    assert one['ACLIP(AFormer)']['paper'] == 92.5 and one['ACLIP(AFormer)']['MCA_sd'] is None and one['ACLIP(AFormer)']['trainable'] > 8_000_000
+    files = {f: f.stat().st_mtime_ns for f in (tmp_path/'runs').rglob('*') if f.is_file()}
+    assert run('--seeds', 0, '--rows', *ROWS) == run('--show')
+    assert {f: f.stat().st_mtime_ns for f in files} == files                               # nothing was trained again
+    two = {r['row']: r for r in run('--seeds', 1, '--rows', 'ACLIP*(AFormer)', '--results', tmp_path/'table1.json')}
+    assert two['ACLIP*(AFormer)']['seeds'] == 2 and two['AFormer']['seeds'] == 2 and two['ACLIP(AFormer)']['seeds'] == 1
+    results = read_results(tmp_path/'table1.json')
+    assert len(results) == 5 and all(sum(map(sum, r['confusion'])) == 8 for r in results)
+    status,out,_ = aclip('table', 1, '--data', world, '--out', tmp_path/'runs', '--show')
+    assert status == 0 and 'not run' in out and 'gain over the image branch' in out
+
+def test_an_interrupted_run_is_trained_again(world, tmp_path):
+    setup,run = SETUPS['boxes'],Run('AFormer')
+    first = run_once(run, 0, tmp_path, world, setup, progress=False)
+    folder = tmp_path/run.name/'seed-0'
+    (folder/'result.json').unlink(); (folder/'2-relation'/'run.json').unlink()
+    again = run_once(run, 0, tmp_path, world, setup, progress=False)
+    assert again['confusion'] == first['confusion'] and again['activity'] == first['activity']
+
+def test_results_of_something_else(world, tmp_path):
+    folder = tmp_path/Run('AFormer').name/'seed-0'
+    folder.mkdir(parents=True)
+    common = ('table', 1, '--data', world, '--out', tmp_path, '--rows', 'AFormer', '--seeds', 0)
+    (folder/'result.json').write_text('{"version": 0}')
+    refused(*common, says=['result.json', 'version 0', 'version 1'])
+    (folder/'result.json').write_text('{"version": 1, "seed": 3}')
+    refused(*common, says=['of another run', 'choose another --out'])
+    refused('table', 1, '--data', world, '--out', tmp_path, '--rows', 'AFormers', says=['no row AFormers'])
+
+def test_a_split_of_one_activity(world, tmp_path):
+    root = tmp_path/'one'
+    for v in (0, 1, 3, 4, 5, 8):
+        (root/'videos'/str(v)).mkdir(parents=True); (root/'videos'/str(v)/'annotations.txt').write_text('100.jpg r_set 10 10 50 100 standing 100 10 50 100 setting\n')
+    refused('train', '--data', root, '--features', 'boxes', '--no-kd', '--out', tmp_path/'run', says=['one activity', 'r_set'])
+
+def test_the_official_counts():
+    "Of the real annotations, read as they are."
+    if not DATA.exists(): pytest.skip(f'no real annotations at {DATA}')
+    videos = [int(f.name) for f in (DATA/'videos').iterdir()]
+    test = (4, 5, 9, 11, 14, 20, 21, 25, 29, 34, 35, 37, 43, 44, 45, 47)
+    assert len(read_volleyball(DATA, test, frames='none')) == 1337 and len(read_volleyball(DATA, [v for v in videos if v not in test], frames='none')) == 3493
+
+@pytest.mark.parametrize('model', ['arg', 'aformer', 'dualai'])
+def test_config_of_boxes(model):
+    c = Config(list(ACTIVITIES), list(ACTIONS), model=model, features='boxes')
+    assert (c.size, c.backbone, c.n_frames, c.first_step) == (None, None, (1, 1), 2) and Config.from_dict(json.loads(json.dumps(c.to_dict()))).to_dict() == json.loads(json.dumps(c.to_dict()))
+    with pytest.raises(ValueError, match='begin with step 2'): create_model(c)
