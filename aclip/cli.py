@@ -169,7 +169,7 @@ def _text_options(g):
     g.add_argument('--text-actions', action='store_true', help='also an action loss in the text branch')
     g.add_argument('--learn-tau', action='store_true', help='train the temperature')
 
-# %% ../nbs/42_cli.ipynb #0637e5e9
+# %% ../nbs/42_cli.ipynb #325b44f8
 _OPTIONS = dict(arg=dict(graphs=16, norm='nodes'),                                      # options of each base model, with their defaults
                 aformer=dict(i3d_weights=None, heads=1, blocks=1, positions=True),
                 dualai=dict(heads=1, paths=['ST', 'TS'], joint=1., contrastive=['frame-frame', 'frame-video', 'video-video']))
@@ -183,9 +183,11 @@ def _relation(a):
         if getattr(a, o) is None: continue
         name = {'joint': 'no-joint', 'positions': 'no-positions'}.get(o, o.replace('_', '-'))
         raise ValueError(f"--{name} is an option of {' and '.join(m for m in _OPTIONS if o in _OPTIONS[m])}, not of {a.model}; leave it out, or choose --model")
+    asked = {o: getattr(a, o) for o in own if getattr(a, o) is not None}
+    if a.features == 'boxes': own = {}                                                 # boxes alone have defaults of their own, in `BASES`
     if len(a.paths or own.get('paths', ())) == 1: own.update(joint=0., contrastive=[])  # both losses compare two paths
     if a.tiny: own.update({k: v for k,v in TINY.items() if k in own})
-    own.update({o: getattr(a, o) for o in own if getattr(a, o) is not None})
+    own.update(asked)
     return {_ARGUMENTS.get(o, o): v for o,v in own.items() if o != 'i3d_weights'}
 
 # %% ../nbs/42_cli.ipynb #b23fd2ba
@@ -244,7 +246,7 @@ def _params(a):
     rows = count_params()
     return [o.to_dict() for o in rows],params_text(rows)
 
-# %% ../nbs/42_cli.ipynb #978231dc
+# %% ../nbs/42_cli.ipynb #6c7adbf1
 def _table_options(p):
     p.add_argument('which', choices=('1', '3', '4', '5', 'beyond'), help='number of the table in the paper; or what goes beyond it')
     p.add_argument('--data', required=True, metavar='DIR', help='dataset folder in the official Volleyball layout; for boxes its annotations are enough')
@@ -252,7 +254,7 @@ def _table_options(p):
     p.add_argument('--features', default='boxes', choices=('boxes', 'frames'), help='what the image branch sees; default boxes')
     p.add_argument('--seeds', nargs='+', type=_from(0), default=[0, 1, 2, 3, 4], metavar='N', help='default 0 1 2 3 4')
     p.add_argument('--rows', nargs='+', metavar='NAME', help="only these rows, such as 'ACLIP(ARG)'; default all")
-    p.add_argument('--bank', metavar='FILE', help="the teacher where the table names none; default 'random' for boxes, bank.safetensors for frames")
+    p.add_argument('--bank', metavar='FILE', help="the teacher where the table names none; default 'tiny' for boxes, bank.safetensors for frames")
     p.add_argument('--protocol', choices=('val', 'best-on-test', 'fixed'), help="default 'fixed' for boxes (a recipe chosen on the validation videos, trained on theirs too), 'val' for frames")
     p.add_argument('--show', action='store_true', help='run nothing, show what is there')
     p.add_argument('--results', metavar='FILE', help='also write every result of the table to this file')

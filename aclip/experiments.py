@@ -8,15 +8,14 @@ Docs: https://aclip-gar.github.io/aclip/experiments.html.md"""
 __all__ = ['TABLES', 'SETUPS', 'TEACHERS', 'VERSION', 'Run', 'Row', 'Setup', 'read_result', 'run_once', 'summarise', 'table',
            'table_text', 'write_results', 'read_results']
 
-# %% ../nbs/46_experiments.ipynb #68b68a75
+# %% ../nbs/46_experiments.ipynb #52588bf2
 import json, subprocess, time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from fastcore.basics import patch
-from .boxes import mirror_activities
 from .checkpoint import CheckpointError
 from .clip import TextBank
-from .commands import RECIPES, _machine, evaluate, train
+from .commands import RECIPES, _machine, _teacher, evaluate, train
 from .data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES
 from .metrics import mean_sd, paired_interval
 from .params import SETTINGS
@@ -59,13 +58,15 @@ TABLES = {
     '5': [Row(f'r = {r}, alpha = {a}', _aclip('Dual-AI', **({} if (r, a) == (2, 8) else dict(r=r, alpha=a))), p)
           for r,a,p in ((1, 8, 93.9), (2, 8, 94.2), (4, 8, 93.9), (6, 8, 94.0), (8, 8, 93.9), (10, 8, 93.8), (2, 1, 94.0), (2, 2, 94.1), (2, 4, 93.6), (2, 6, 94.0), (2, 10, 93.9))]}
 
-# %% ../nbs/46_experiments.ipynb #369d27d5
-TABLES['beyond'] = [*(Row(f'teacher: {what}', Run('AFormer', 'aclip', (('d2', 128),), t)) for what,t in
-                      (('tiny CLIP', 'tiny'), ('tiny CLIP, labels shuffled', 'shuffled'), ('random vectors', 'random128'), ('none', None))),
-                    Row('tiny CLIP, temperature trained', Run('AFormer', 'aclip', (('d2', 128), ('learn_tau', True)), 'tiny')),
-                    Row('tiny CLIP, prompts averaged', Run('AFormer', 'aclip', (('d2', 128),), 'tiny', (('prompts', 'mean'),)))]
+# %% ../nbs/46_experiments.ipynb #7a2ca5b8
+def _beyond(teacher, learn=(), **text): return Run('AFormer', 'aclip', tuple(text.items()), teacher, learn)
 
-# %% ../nbs/46_experiments.ipynb #4306c405
+TABLES['beyond'] = [Row('teacher: tiny CLIP', _beyond('tiny')), Row('teacher: tiny CLIP, labels shuffled', _beyond('shuffled')),
+                    Row('teacher: random vectors', _beyond('random128')), Row('teacher: none', _beyond(None)), Row('teacher: random vectors, 512 wide', _beyond('random')),
+                    Row('temperature trained', _beyond('tiny', learn_tau=True)), Row('prompts averaged', _beyond('tiny', (('prompts', 'mean'),))),
+                    Row('loss on the sum', _beyond('tiny', (('fused', True),))), Row('loss on the sum, no teacher', _beyond(None, (('fused', True),)))]
+
+# %% ../nbs/46_experiments.ipynb #1c7fb26c
 @dataclass(frozen=True)
 class Setup:
     "How the rows of a table are run."
@@ -76,14 +77,9 @@ class Setup:
     relation:dict=field(default_factory=dict) # base model -> arguments of its relation
     training:dict=field(default_factory=dict) # step -> fields of `Recipe` to change
 
-SETUPS = dict(boxes=Setup('boxes', 'fixed', 'random', mirror=True), frames=Setup('actor', 'val', 'bank.safetensors'))
+SETUPS = dict(boxes=Setup('boxes', 'fixed', 'tiny', mirror=True), frames=Setup('actor', 'val', 'bank.safetensors'))
 
-def _config(run:Run, setup:Setup)->Config:
-    "The models of a run."
-    base,_,_ = SETTINGS[run.base]
-    return Config(list(ACTIVITIES), list(ACTIONS), model=base, features=setup.features, relation=dict(setup.relation.get(base, {})), text=dict(run.text), method='series' if run.method == 'series' else 'aclip')
-
-# %% ../nbs/46_experiments.ipynb #78d80a04
+# %% ../nbs/46_experiments.ipynb #5259b6d0
 def _shuffled()->TextBank:
     "The tiny CLIP's bank in which each action has another action's text."
     bank = tiny_bank().match(ACTIONS)
@@ -97,6 +93,13 @@ def _bank(name:str, out:Path)->str:
     path = out/'banks'/f'{name}.safetensors'
     if not path.exists(): TEACHERS[name]().save(path)
     return str(path)
+
+def _config(run:Run, setup:Setup)->Config:
+    "The models of a run. Without a teacher Image2Text is as wide as with the table's, so that only the loss differs."
+    base,_,_ = SETTINGS[run.base]
+    text = dict(run.text)
+    if run.method == 'aclip' and run.teacher is None: text.setdefault('d2', _teacher(setup.teacher, ACTIONS).features.shape[-1])
+    return Config(list(ACTIVITIES), list(ACTIONS), model=base, features=setup.features, relation=dict(setup.relation.get(base, {})), text=text, method='series' if run.method == 'series' else 'aclip')
 
 # %% ../nbs/46_experiments.ipynb #f10c0705
 VERSION = 1                                                                    # of result files

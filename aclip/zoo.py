@@ -23,7 +23,7 @@ from .core import ActivityCLIP, SeriesCLIP
 from .dualai import DualAI
 from .i3d import I3D, ClipFeatures, load_i3d
 
-# %% ../nbs/34_zoo.ipynb #69a814ac
+# %% ../nbs/34_zoo.ipynb #a5b6adb4
 @dataclass(frozen=True)
 class Base:
     "A base model, and how the paper uses it (Sec. 4.2)."
@@ -35,7 +35,7 @@ class Base:
     boxes:dict=field(default_factory=dict) # arguments of the relation for features 'boxes', where frames are few and widths small
 
 # Base models by name; another one is one more line.
-BASES = dict(arg=Base(ARG, 1024, (3, 9), 7, boxes=dict(n_frames=1, d_k=64)),
+BASES = dict(arg=Base(ARG, 1024, (3, 9), 7, boxes=dict(n_frames=1, n_graphs=4, d_k=64, norm='features')),
              aformer=Base(AFormer, 256, (10, 10), 6, ('actor', 'person', 'boxes', 'middle', 'clip', 'early', 'late')),
              dualai=Base(DualAI, 256, (3, 9), 2, boxes=dict(n_frames=1)))
 

@@ -91,7 +91,7 @@ def test_a_table_goes_on(world, tmp_path):
     one = {r['row']: r for r in run('--seeds', 0, '--rows', *ROWS)}
     assert [n for n,r in one.items() if r['seeds']] == ROWS
     assert all((one[n]['n_train'], one[n]['n_test'], one[n]['seeds']) == (16, 8, 1) for n in ROWS)
-    assert one['ACLIP(AFormer)']['paper'] == 92.5 and one['ACLIP(AFormer)']['MCA_sd'] is None and one['ACLIP(AFormer)']['trainable'] > 8_000_000
+    assert one['ACLIP(AFormer)']['paper'] == 92.5 and one['ACLIP(AFormer)']['MCA_sd'] is None and one['ACLIP(AFormer)']['trainable'] > 500_000
     files = {f: f.stat().st_mtime_ns for f in (tmp_path/'runs').rglob('*') if f.is_file()}
     assert run('--seeds', 0, '--rows', *ROWS) == run('--show')
     assert {f: f.stat().st_mtime_ns for f in files} == files                               # nothing was trained again
