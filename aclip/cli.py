@@ -246,9 +246,9 @@ def _params(a):
     rows = count_params()
     return [o.to_dict() for o in rows],params_text(rows)
 
-# %% ../nbs/42_cli.ipynb #6c7adbf1
+# %% ../nbs/42_cli.ipynb #bd239c1f
 def _table_options(p):
-    p.add_argument('which', choices=('1', '3', '4', '5', 'beyond'), help='number of the table in the paper; or what goes beyond it')
+    p.add_argument('which', choices=('1', '3', '4', '5', 'beyond', 'steps'), help='number of the table in the paper; beyond: teachers, temperature, prompts, loss; steps: what makes an image branch on boxes good')
     p.add_argument('--data', required=True, metavar='DIR', help='dataset folder in the official Volleyball layout; for boxes its annotations are enough')
     p.add_argument('--out', default='runs', metavar='DIR', help='folder of all runs, shared by all tables; a stopped table goes on; default runs')
     p.add_argument('--features', default='boxes', choices=('boxes', 'frames'), help='what the image branch sees; default boxes')

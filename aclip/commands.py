@@ -47,9 +47,9 @@ RECIPES = {1: Recipe('1-backbone', 200, 1e-5,  8, 0, 'constant', 0.),
            2: Recipe('2-relation', 150, 2e-4, 32, 0, 'steps',    0.),
            3: Recipe('3-text',      30, 1e-4,  8, 5, 'cosine',   0.01)}
 
-# %% ../nbs/41_commands.ipynb #a73115c4
+# %% ../nbs/41_commands.ipynb #51ff1629
 BOX_RECIPES = {2: Recipe('2-relation', 40, 1e-3, 64, 4, 'cosine', .05, smoothing=.1, action_weight=3.),
-               3: Recipe('3-text',      8, 5e-4, 64, 1, 'cosine', .05, smoothing=.1)}
+               3: Recipe('3-text',     20, 2e-3, 64, 2, 'cosine', .05, smoothing=.1)}
 
 # %% ../nbs/41_commands.ipynb #fe8b332f
 def recipe(

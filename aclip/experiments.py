@@ -8,9 +8,9 @@ Docs: https://aclip-gar.github.io/aclip/experiments.html.md"""
 __all__ = ['TABLES', 'SETUPS', 'TEACHERS', 'VERSION', 'Run', 'Row', 'Setup', 'read_result', 'run_once', 'summarise', 'table',
            'table_text', 'write_results', 'read_results']
 
-# %% ../nbs/46_experiments.ipynb #52588bf2
+# %% ../nbs/46_experiments.ipynb #6b6947e3
 import json, subprocess, time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from fastcore.basics import patch
 from .checkpoint import CheckpointError
@@ -22,7 +22,7 @@ from .params import SETTINGS
 from .tiny_clip import tiny_bank
 from .zoo import Config
 
-# %% ../nbs/46_experiments.ipynb #4778caf3
+# %% ../nbs/46_experiments.ipynb #d8c1a62a
 @dataclass(frozen=True)
 class Run:
     "What is trained, all but the seed."
@@ -31,10 +31,15 @@ class Run:
     text:tuple=() # further arguments of the text branch, as pairs
     teacher:str=None # what distils: a name of `TEACHERS`, or a bank's file; None: nothing
     learn:tuple=() # further arguments of the distillation, as pairs, see `text_learner`
+    image:tuple=() # what differs in the image branch, as pairs: width d, mirror in testing, fields of `Recipe`, arguments of `BoxAugment`, of the relation
+    @property
+    def under(self)->'Run': # the image branch alone
+        "What a text branch is plugged into."
+        return Run(self.base, image=self.image)
     @property
     def name(self)->str: # a folder's name
         "The same for the same run."
-        parts = [self.base.lower().replace('-', ''), self.method, Path(self.teacher).stem if self.teacher else None, *(f'{k}={v}' for k,v in self.text + self.learn)]
+        parts = [self.base.lower().replace('-', ''), self.method, Path(self.teacher).stem if self.teacher else None, *(f'{k}={v}' for k,v in self.image + self.text + self.learn)]
         return '-'.join(p for p in parts if p)
 
 @dataclass(frozen=True)
@@ -66,6 +71,17 @@ TABLES['beyond'] = [Row('teacher: tiny CLIP', _beyond('tiny')), Row('teacher: ti
                     Row('temperature trained', _beyond('tiny', learn_tau=True)), Row('prompts averaged', _beyond('tiny', (('prompts', 'mean'),))),
                     Row('loss on the sum', _beyond('tiny', (('fused', True),))), Row('loss on the sum, no teacher', _beyond(None, (('fused', True),)))]
 
+# %% ../nbs/46_experiments.ipynb #f67b0e31
+_PLAIN = dict(flip=0., tremble=0., smoothing=0., action_weight=1., mirror=False)
+_BEST = dict(heads=4, layers=3, d=128)
+
+def _step(*undone, **more): return Run('AFormer', image=tuple({**{k: _PLAIN[k] for k in undone}, **more}.items()))
+
+TABLES['steps'] = [Row('one block, small shifts and zooms', _step(*_PLAIN)), Row('+ mirror images in training', _step('tremble', 'smoothing', 'action_weight', 'mirror')),
+                   Row('+ label smoothing', _step('tremble', 'action_weight', 'mirror')), Row('+ actions weigh three times', _step('tremble', 'mirror')),
+                   Row('+ trembling edges', _step('mirror')), Row('+ mirror images in testing', _step()), Row('+ three blocks of four heads, D = 128', _step(**_BEST)),
+                   Row('ActivityCLIP on that', Run('AFormer', 'aclip', (), 'teacher', (), tuple(_BEST.items())))]
+
 # %% ../nbs/46_experiments.ipynb #1c7fb26c
 @dataclass(frozen=True)
 class Setup:
@@ -79,7 +95,7 @@ class Setup:
 
 SETUPS = dict(boxes=Setup('boxes', 'fixed', 'tiny', mirror=True), frames=Setup('actor', 'val', 'bank.safetensors'))
 
-# %% ../nbs/46_experiments.ipynb #5259b6d0
+# %% ../nbs/46_experiments.ipynb #8e640023
 def _shuffled()->TextBank:
     "The tiny CLIP's bank in which each action has another action's text."
     bank = tiny_bank().match(ACTIONS)
@@ -94,12 +110,21 @@ def _bank(name:str, out:Path)->str:
     if not path.exists(): TEACHERS[name]().save(path)
     return str(path)
 
+# %% ../nbs/46_experiments.ipynb #aac0743c
+def _split(run:Run, setup:Setup)->tuple:
+    "Of `run.image`: configuration, relation, fields of `Recipe`, arguments of `BoxAugment`, mirror in testing."
+    rest = dict(run.image)
+    take = lambda *names: {k: rest.pop(k) for k in names if k in rest}
+    mirror,config = take('mirror').get('mirror', setup.mirror),take('d')
+    return config,take('epochs', 'lr', 'bs', 'wd', 'smoothing', 'action_weight'),take('flip', 'shift', 'zoom', 'tremble'),mirror,rest
+
 def _config(run:Run, setup:Setup)->Config:
     "The models of a run. Without a teacher Image2Text is as wide as with the table's, so that only the loss differs."
     base,_,_ = SETTINGS[run.base]
+    config,_,_,_,relation = _split(run, setup)
     text = dict(run.text)
     if run.method == 'aclip' and run.teacher is None: text.setdefault('d2', _teacher(setup.teacher, ACTIONS).features.shape[-1])
-    return Config(list(ACTIVITIES), list(ACTIONS), model=base, features=setup.features, relation=dict(setup.relation.get(base, {})), text=text, method='series' if run.method == 'series' else 'aclip')
+    return Config(list(ACTIVITIES), list(ACTIONS), model=base, features=setup.features, relation={**setup.relation.get(base, {}), **relation}, text=text, method='series' if run.method == 'series' else 'aclip', **config)
 
 # %% ../nbs/46_experiments.ipynb #f10c0705
 VERSION = 1                                                                    # of result files
@@ -118,21 +143,23 @@ def read_result(
     if not isinstance(r, dict) or r.get('version') != VERSION: raise CheckpointError(f"{path}: a result of version {r.get('version') if isinstance(r, dict) else None}, this aclip writes version {VERSION}; give another --out, or use the aclip that wrote it")
     return r
 
-# %% ../nbs/46_experiments.ipynb #a47ae3ca
+# %% ../nbs/46_experiments.ipynb #05f2277e
 def _trained(run:Run, seed:int, out:Path, data:Path, setup:Setup, **kw)->dict:
     "Train what of a run is not trained yet; its run.json."
     folder,config = out/run.name/f'seed-{seed}',_config(run, setup)
     last = folder/RECIPES[2 if run.method == 'image' else 3].name
     if not (last/'run.json').is_file():
         steps = range(config.first_step, 3) if run.method == 'image' else (3,)
-        init = None if run.method == 'image' else out/Run(run.base).name/f'seed-{seed}'/RECIPES[2].name/'best.safetensors'
+        init = None if run.method == 'image' else out/run.under.name/f'seed-{seed}'/RECIPES[2].name/'best.safetensors'
+        _,recipe,augment,_,_ = _split(run, setup)
         if run.method == 'aclip': kw['distill'] = dict(run.learn)
         for step in steps:
+            changes = {**setup.training.get(step, {}), **(recipe if run.method == 'image' else {})}
             train(data, folder, config, (step,), init if step == 3 else None, _bank(run.teacher, out) if run.teacher else None, setup.protocol, seed=seed, overwrite=True,
-                  changes=setup.training.get(step), class_weights=None if setup.features == 'boxes' else ACTION_WEIGHTS, **kw)
+                  changes=changes, augment=augment, class_weights=None if setup.features == 'boxes' else ACTION_WEIGHTS, **kw)
     return json.loads((last/'run.json').read_text())
 
-# %% ../nbs/46_experiments.ipynb #f17f9492
+# %% ../nbs/46_experiments.ipynb #314525d5
 def run_once(
     run:Run, # what to train
     seed:int, # of the training
@@ -149,19 +176,19 @@ def run_once(
         differ = [f'{k} {r.get(k)} instead of {v}' for k,v in said.items() if r.get(k) != v]
         if differ: raise CheckpointError(f"{folder}/result.json is of another run ({'; '.join(differ)}); choose another --out")
         return r
-    if run.method != 'image': run_once(Run(run.base), seed, out, data, setup, **kw)
+    if run.method != 'image': run_once(run.under, seed, out, data, setup, **kw)
     t = _trained(run, seed, Path(out), data, setup, **kw)
-    e = evaluate(folder/RECIPES[t['step']].name/'best.safetensors', data, 'test', mirror=setup.mirror, progress=False, **{k: v for k,v in kw.items() if k in ('frames', 'workers')})
+    e = evaluate(folder/RECIPES[t['step']].name/'best.safetensors', data, 'test', mirror=_split(run, setup)[3], progress=False, **{k: v for k,v in kw.items() if k in ('frames', 'workers')})
     r = dict(version=VERSION, **said, n_train=t['clips'][0], n_test=e['clips'], trainable=t['trainable'], seconds=t['seconds'], **{k: v for k,v in e.items() if k.startswith('activity') or k == 'action'},
              confusion=e['confusion'], commit=_commit(), date=time.strftime('%Y-%m-%d'), machine=_machine())
     (folder/'result.json').write_text(json.dumps(r))
     return r
 
-# %% ../nbs/46_experiments.ipynb #b3c65403
+# %% ../nbs/46_experiments.ipynb #80b817cc
 def _filled(row:Row, setup:Setup)->Run:
     "A row's run with the table's teacher in it."
     r = row.run
-    return Run(r.base, r.method, r.text, setup.teacher if r.teacher == 'teacher' else r.teacher, r.learn)
+    return replace(r, teacher=setup.teacher) if r.teacher == 'teacher' else r
 
 def _results(run:Run, out:Path)->dict:
     "seed -> result, of what is there."
@@ -184,7 +211,7 @@ def summarise(
     if row.run.method != 'image' and both: result['gain'],*result['gain_interval'] = paired_interval([runs[s]['activity']['MCA'] for s in both], [image[s]['activity']['MCA'] for s in both])
     return result
 
-# %% ../nbs/46_experiments.ipynb #6569fcf7
+# %% ../nbs/46_experiments.ipynb #093159a7
 def table(
     which:str, # a key of `TABLES`
     out:Path, # folder of all runs; a table that was stopped goes on
@@ -204,7 +231,7 @@ def table(
             if rows and row.name not in rows: continue
             r = run_once(_filled(row, setup), seed, out, data, setup, **kw)
             say(f"seed {seed}, {row.name}: MCA {r['activity']['MCA']:.1f}")
-    return [summarise(row, _results(_filled(row, setup), out), _results(Run(row.run.base), out)) for row in TABLES[which]]
+    return [summarise(row, _results(_filled(row, setup), out), _results(row.run.under, out)) for row in TABLES[which]]
 
 # %% ../nbs/46_experiments.ipynb #0d3f86e5
 def table_text(
@@ -222,7 +249,7 @@ def table_text(
     foot = f"MCA in percent; trained on {done['n_train']} clips, tested on {done['n_test']}; gain over the image branch of the same seed with its 95 % interval" if done else 'nothing has been run yet'
     return '\n'.join([f"{'':{width}s}  paper   ours           diff  gain                 seeds    trainable", *map(line, rows), foot])
 
-# %% ../nbs/46_experiments.ipynb #fc5da16e
+# %% ../nbs/46_experiments.ipynb #694058ee
 def write_results(
     path:Path, # file to write, .json
     which:str, # a key of `TABLES`
@@ -230,7 +257,7 @@ def write_results(
     setup:Setup=SETUPS['boxes'], # as in `table`
 )->Path: # `path`
     "All results of a table's rows, and of their image branches, in one file."
-    runs = dict.fromkeys(r for row in TABLES[which] for r in (Run(row.run.base), _filled(row, setup)))
+    runs = dict.fromkeys(r for row in TABLES[which] for r in (row.run.under, _filled(row, setup)))
     lines = [json.dumps(r) for run in runs for r in _results(run, out).values()]
     Path(path).write_text(f'{{"version": {VERSION}, "table": "{which}", "results": [\n' + ',\n'.join(lines) + '\n]}\n')
     return Path(path)
