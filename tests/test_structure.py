@@ -14,7 +14,7 @@ modules = {'.'.join(p.relative_to(root/'aclip').with_suffix('').parts): p
 BASES = {'arg', 'aformer', 'dualai'}
 FLOORS = {1: {'layers', 'clip', 'distill', 'lora', 'metrics', 'data.clips', 'checkpoint'},
           2: {'data.volleyball', 'data.collective', 'data.players', 'data.scene', 'data.synthetic', 'data.folder', 'image2text', 'base', 'boxes', 'tiny_clip', 'i3d'},
-          3: {'data.doctor'} | BASES,
+          3: {'data.datasets', 'data.doctor'} | BASES,
           4: {'core'},
           5: {'zoo', 'features'},
           6: {'learner'},

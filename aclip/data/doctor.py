@@ -1,4 +1,4 @@
-"""Checks a Volleyball folder clip by clip and reports all that is missing or odd, instead of stopping at the first fault.
+"""Checks the folder of a dataset clip by clip and reports all that is missing or odd, instead of stopping at the first fault.
 
 Docs: https://aclip-gar.github.io/aclip/data.doctor.html.md"""
 
@@ -8,15 +8,17 @@ Docs: https://aclip-gar.github.io/aclip/data.doctor.html.md"""
 __all__ = ['Finding', 'Report', 'check_jpeg', 'doctor']
 
 # %% ../../nbs/13_data.doctor.ipynb #2e12cf08
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
 from fastprogress import progress_bar
-from .clips import DataError, frame_size, read_frame
-from .volleyball import (ACTIONS, ACTIVITIES, SPLITS, box_source, frame_paths,
-    parse_target, parse_track, read_lines, video_size, videos_folder)
+from . import collective
+from .clips import DataError, frame_size, normalise_boxes, read_frame
+from .datasets import DATASETS, detect_dataset
+from .volleyball import box_source, frame_paths, parse_target, parse_track, read_lines, video_size, videos_folder
 
 # %% ../../nbs/13_data.doctor.ipynb #c5a7c91d
 class Finding(NamedTuple):
@@ -30,11 +32,14 @@ class Finding(NamedTuple):
 class Report:
     "What the doctor found in a folder."
     root:str # the folder
+    dataset:str = '' # which one it holds, a key of `DATASETS`
     findings:list = field(default_factory=list) # `Finding`s
     splits:Counter = field(default_factory=Counter) # clips per split
     activities:Counter = field(default_factory=Counter) # clips per activity
-    actions:Counter = field(default_factory=Counter) # annotated actors per action
+    actions:Counter = field(default_factory=Counter) # annotated actors per action, or per class of the files
     players:Counter = field(default_factory=Counter) # clips per number of annotated actors
+    sizes:Counter = field(default_factory=Counter) # clips per frame size, as height x width
+    left_out:Counter = field(default_factory=Counter) # key frames that make no clip, per reason
     clipped:int = 0 # boxes partly outside their frame, over all frames of the windows
     incomplete:list = field(default_factory=list) # clips with some of their frames
     without_frames:list = field(default_factory=list) # clips with none of their frames
@@ -77,7 +82,8 @@ def __repr__(self:Report):
     head = [f'{self.root}: {total} clips ({_counts(self.splits)})',
             f'frames: {total-len(self.incomplete)-len(self.without_frames)} clips complete, {len(self.incomplete)} in part, {len(self.without_frames)} none',
             f'activities: {_counts(self.activities)}', f'actions: {_counts(self.actions)}',
-            f'players per clip: {_counts(self.players)}', f'boxes clipped at the edge: {self.clipped}',
+            f'actors per clip: {_counts(self.players)}', f'boxes clipped at the edge: {self.clipped}',
+            f'frame sizes: {_counts(self.sizes)}', *([f'key frames left out: {_counts(self.left_out)}'] if self.left_out else []),
             f'findings: {_counts(self.levels)}']
     rest = [f'... and {len(worst)-most} more; to_dict() has them all'] if len(worst) > most else []
     return '\n'.join(head + [f'  {f.level:8}{f.where}: {f.message}' for f in worst[:most]] + rest)
@@ -108,12 +114,10 @@ def _parse_all(r, path, parse):
     return good
 
 # %% ../../nbs/13_data.doctor.ipynb #859e2912
-def _check_frames(r, folder, targets, decode):
-    "Findings about the frames of a video; returns their size (height, width)."
+def _check_frames(r, windows, known, decode):
+    "Findings about the frames of one video; returns their size (height, width), `known` if none is on disk."
     sizes = {}
-    for t in targets:
-        paths, lacking = frame_paths(folder, t.frame)
-        name = f'{folder.name}/{t.frame}'
+    for name, paths, lacking in windows:
         if len(lacking) == len(paths): r.without_frames.append(name)
         elif lacking:
             r.incomplete.append(name)
@@ -122,11 +126,19 @@ def _check_frames(r, folder, targets, decode):
             if p.name in lacking: continue
             try: sizes[p] = check_jpeg(p, decode)
             except DataError as e: r.add('error', e)
-    if not sizes: return video_size(folder, []) # nothing to look at: as known of the official videos
+    if not sizes: return known # nothing to look at
     usual, _ = Counter(sizes.values()).most_common(1)[0]
     for p, size in sizes.items():
         if size != usual: r.add('error', f'{p}: frame of {size[0]} x {size[1]} (height x width). Expected {usual[0]} x {usual[1]} as in the rest of the video. Extract it again.')
     return usual
+
+# %% ../../nbs/13_data.doctor.ipynb #f93a315b
+def _count(r, dataset, number, activity, actions, size):
+    "Add one clip to the counts; `number` is that of its video."
+    split = next((s for s in ('train', 'val', 'test') if number in DATASETS[dataset].splits[s]), 'no split')
+    r.splits[split] += 1; r.activities[activity] += 1; r.players[len(actions)] += 1
+    r.sizes[f'{size[0]} x {size[1]}'] += 1
+    r.actions.update(actions)
 
 # %% ../../nbs/13_data.doctor.ipynb #d626ee4a
 def _check_boxes(r, source, video, t, size):
@@ -140,45 +152,103 @@ def _check_boxes(r, source, video, t, size):
 
 # %% ../../nbs/13_data.doctor.ipynb #1a1038a5
 def _check_video(r, folder, source, decode):
-    "Findings and counts of one video."
-    video = int(folder.name)
+    "Findings and counts of one Volleyball video."
+    video, known = int(folder.name), DATASETS['volleyball']
     targets = _parse_all(r, folder/'annotations.txt', parse_target)
-    split = next((s for s in ('train', 'val', 'test') if video in SPLITS[s]), 'no split')
-    if split == 'no split': r.add('note', f'video {video}: not one of the official 55, so in no split. Read it by its number.')
+    if not any(video in s for s in known.splits.values()):
+        r.add('note', f'video {video}: not one of the official 55, so in no split. Read it by its number.')
     for frame, n in Counter(t.frame for t in targets).items():
         if n > 1: r.add('warning', f'{video}/{frame}: annotated {n} times. Expected one line per clip. Delete the others.')
     targets = {t.frame: t for t in targets}.values() # each clip once
-    size = _check_frames(r, folder, targets, decode)
+    windows = [(f'{video}/{t.frame}', *frame_paths(folder, t.frame)) for t in targets]
+    size = _check_frames(r, windows, video_size(folder, []), decode)
     for t in targets:
-        r.splits[split] += 1; r.activities[ACTIVITIES[t.activity]] += 1; r.players[len(t.actions)] += 1
-        r.actions.update(ACTIONS[a] for a in t.actions)
+        _count(r, 'volleyball', video, known.activities[t.activity], [known.actions[a] for a in t.actions], size)
         _check_boxes(r, source, video, t, size)
 
-# %% ../../nbs/13_data.doctor.ipynb #89414894
-_OFFICIAL = dict(trainval=3493, test=1337)
+# %% ../../nbs/13_data.doctor.ipynb #f5fe8d69
+def _numbered(parent, pattern):
+    "Folders in `parent` named so, in the order of their numbers."
+    return sorted((f for f in parent.iterdir() if f.is_dir() and re.fullmatch(pattern, f.name)), key=lambda f: int(re.search(r'\d+', f.name)[0]))
 
-def _check_counts(r, folders):
-    "Notes on what is there of the official dataset."
-    whole = {f.name for f in folders} >= set(map(str, range(55)))
+def _visit_volleyball(r, root, boxes, decode, progress):
+    "Check all videos; returns whether all of the official ones are there."
+    videos, source = videos_folder(root), box_source(root, boxes)
+    folders = _numbered(videos, r'\d+')
+    if not folders: r.add('error', f'{videos}: no video folders. Expected folders named 0 to 54, each with an annotations.txt. Copy them there.')
+    for f in progress_bar(folders) if progress else folders: _check_video(r, f, source, decode)
+    return {f.name for f in folders} >= set(map(str, range(55)))
+
+# %% ../../nbs/13_data.doctor.ipynb #166fd8ce
+def _check_people(r, keys, size):
+    "Findings about the boxes of some key frames; returns how many begin at negative pixels, and how many reach over the far edges."
+    negative = beyond = 0
+    for k in keys:
+        try: r.clipped += normalise_boxes(k.boxes, size, k.where)[1]
+        except DataError as e: r.add('error', e); continue
+        negative += int((k.boxes[:, :2] < 0).any(1).sum())
+        beyond += int((k.boxes[:, 2:] > (size[1], size[0])).any(1).sum())
+        twice = len(k.boxes) - len({tuple(b) for b in k.boxes})
+        if twice: r.add('warning', f'{k.where}: {twice} boxes stand there twice. Expected one line per person. Delete the others.')
+    return negative, beyond
+
+# %% ../../nbs/13_data.doctor.ipynb #abca2321
+def _check_sequence(r, folder, decode):
+    "Findings and counts of one Collective Activity sequence; returns as `_check_people`."
+    path, number = folder/'annotations.txt', collective.sequence_number(folder)
+    before, rows = len(r.findings), _parse_all(r, path, collective.parse_row)
+    try: keys = collective.key_frames(rows, path)
+    except DataError as e:
+        if len(r.findings) == before: r.add('error', e) # else it was said why there are none
+        return 0, 0
+    if number not in collective.LENGTHS: r.add('note', f'{folder.name}: not one of the official 44, so in no split. Read it by its number.')
+    gaps = sorted(set(range(keys[0].frame, keys[-1].frame, 10)) - {k.frame for k in keys})
+    if gaps: r.add('note', f'{folder.name}: {len(gaps)} key frames without annotation between the others, first {gaps[0]}. Nothing needs to be done.')
+    fates = collective.sort_out(keys, collective.LENGTHS.get(number))
+    r.left_out.update({fate: len(ks) for fate, ks in fates.items() if ks and fate != 'used'})
+    there = {f.name for f in folder.iterdir()}
+    windows = [(f'{folder.name}/{k.frame}', *collective.window_paths(folder, k.frame, there)) for k in fates['used']]
+    size = _check_frames(r, windows, collective.sequence_size(folder, []), decode)
+    for k in fates['used']:
+        activity = collective.ACTIVITIES[collective.group_activity(k.labels)]
+        _count(r, 'collective', number, activity, [collective.CLASSES[l] for l in k.labels], size)
+    return _check_people(r, fates['used'], size)
+
+# %% ../../nbs/13_data.doctor.ipynb #a4b3db8f
+def _visit_collective(r, root, boxes, decode, progress):
+    "Check all sequences; returns whether all of the official ones are there."
+    if boxes != 'annotation': raise DataError(f'boxes={str(boxes)!r}. Expected annotation: Collective Activity has no published tracks.')
+    folders = _numbered(Path(root), DATASETS['collective'].folders)
+    negative, beyond = map(sum, zip(*[_check_sequence(r, f, decode) for f in (progress_bar(folders) if progress else folders)]))
+    if negative or beyond: r.add('note', f'{r.root}: {negative} boxes begin at negative pixels, {beyond} reach beyond the right or lower edge. They are clipped to the frame.')
+    for fate, why in dict(short='with fewer than ten frames up to the end of their sequence', all_NA='of nothing but NA').items():
+        if n := r.left_out[fate]: r.add('note', f'{r.root}: {n} key frames {why}. The reader leaves them out.')
+    return {f.name for f in folders} >= {f'seq{s:02}' for s in range(1, 45)}
+
+# %% ../../nbs/13_data.doctor.ipynb #89414894
+_OFFICIAL = dict(volleyball=dict(trainval=3493, test=1337), collective=dict(trainval=1746, test=765))
+
+def _check_counts(r, whole):
+    "Notes on what is there of the official dataset; `whole` if all its folders are."
     there = dict(trainval=r.splits['train']+r.splits['val'], test=r.splits['test'])
-    for split, n in _OFFICIAL.items():
+    for split, n in _OFFICIAL[r.dataset].items():
         if there[split] != n: r.add('warning' if whole else 'note', f'{split}: {there[split]} clips, the official dataset has {n}. '
                                     + ('Copy annotations.txt of its videos again.' if whole else 'This folder is a part of it.'))
     if r.without_frames: r.add('note', f'{r.root}: {len(r.without_frames)} clips have no frames on disk. Read with frames="available" or frames="none".')
 
 # %% ../../nbs/13_data.doctor.ipynb #fb484ebd
+_VISITS = dict(volleyball=_visit_volleyball, collective=_visit_collective)
+
 def doctor(
-    root:Path, # the folder that holds videos/, or videos/ itself
-    boxes:str='annotation', # boxes to check: annotation, tracking, or the path of tracks_normalized.pkl
+    root:Path, # the folder of a dataset: with videos/ or seq01 to seq44, or videos/ itself
+    boxes:str='annotation', # boxes to check: annotation; for Volleyball also tracking, or the path of tracks_normalized.pkl
     decode:bool=False, # also decode every frame of the windows; slow, finds damage inside
     progress:bool=True, # show a progress bar over the videos
 )->Report: # all findings, and counts
-    "Check a Volleyball folder clip by clip; never raises for what it finds there."
+    "Check the folder of a dataset clip by clip; never raises for what it finds there."
     r = Report(str(root))
-    try: videos, source = videos_folder(root), box_source(root, boxes)
-    except DataError as e: r.add('error', e); return r
-    folders = sorted((f for f in videos.iterdir() if f.is_dir() and f.name.isdigit()), key=lambda f: int(f.name))
-    if not folders: r.add('error', f'{videos}: no video folders. Expected folders named 0 to 54, each with an annotations.txt. Copy them there.')
-    for f in progress_bar(folders) if progress else folders: _check_video(r, f, source, decode)
-    _check_counts(r, folders)
+    try:
+        r.dataset = detect_dataset(root).name
+        _check_counts(r, _VISITS[r.dataset](r, root, boxes, decode, progress))
+    except DataError as e: r.add('error', e)
     return r
