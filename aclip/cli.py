@@ -10,7 +10,7 @@ __all__ = ['TINY', 'parser', 'main']
 # %% ../nbs/42_cli.ipynb #65eeb69e
 import argparse, contextlib, json, re, sys, warnings
 
-# %% ../nbs/42_cli.ipynb #b9c513f9
+# %% ../nbs/42_cli.ipynb #2dff2960
 def _from(low, kind=int):
     "A number from `low` up, for argparse."
     def number(text):
@@ -22,7 +22,7 @@ _BOXES = "'annotation' (boxes of the target frame, the default), 'tracking' (vol
 
 def _data(p):
     "Where the clips are."
-    p.add_argument('--data', required=True, metavar='DIR', help='dataset folder in the official Volleyball layout (videos/<v>/annotations.txt, <v>/<clip>/<frame>.jpg)')
+    p.add_argument('--data', required=True, metavar='DIR', help='dataset folder in the official layout of Volleyball (videos/<v>/annotations.txt, <v>/<clip>/<frame>.jpg) or of Collective Activity (seq01 to seq44)')
     p.add_argument('--boxes', default='annotation', metavar='WHAT', help=_BOXES)
     p.add_argument('--available', action='store_true', help='use the clips whose frames are on disk instead of requiring all')
     p.add_argument('--workers', type=_from(0), default=2, metavar='N', help='processes that decode frames; default 2')
@@ -122,7 +122,7 @@ def _base_options(p):
     _dualai_options(p.add_argument_group('dualai alone'))
     p.add_argument_group('aformer and dualai').add_argument('--heads', type=_from(1), metavar='N', help='attention heads; default 1')
 
-# %% ../nbs/42_cli.ipynb #0dec713c
+# %% ../nbs/42_cli.ipynb #af7ff311
 def _train_options(p):
     _data(p)
     p.add_argument('--out', required=True, metavar='DIR', help='folder of the run; each step gets a folder inside')
@@ -149,7 +149,7 @@ def _model_options(g):
     g.add_argument('--maps', nargs='+', type=int, metavar='I', help="which of timm's feature maps; default Mixed_5d and Mixed_6e of Inception-v3, else the last")
     g.add_argument('--backbone-weights', metavar='FILE', help="local file of the backbone's weights; 'tiny' for those of the tiny CLIP that comes with aclip (a test_resnet)")
     g.add_argument('--no-pretrained', action='store_true', help='start the backbone from random weights')
-    g.add_argument('--size', nargs=2, type=_from(1), default=[720, 1280], metavar=('H', 'W'), help='frames are resized to this; default 720 1280')
+    g.add_argument('--size', nargs=2, type=_from(1), metavar=('H', 'W'), help='frames are resized to this; default 720 1280 for Volleyball, 480 720 for Collective Activity')
     g.add_argument('--features', default='actor', choices=('actor', 'person', 'boxes', 'middle', 'clip', 'early', 'late'), help="what is known of an actor: 'actor' (default) each frame's map by the backbone, cut at his box; 'person' his picture by the backbone, for small frames; 'boxes' his box and no frame at all; for aformer also 'middle' the middle frame alone, 'clip' motion by I3D, 'early' both as one feature, 'late' two models' scores")
     g.add_argument('--width', type=_from(1), metavar='D', help='width of actor features; default 1024 for arg, 256 for aformer, dualai and boxes alone')
     g.add_argument('--no-flip', action='store_true', help='boxes alone: no mirror images in training')
@@ -190,22 +190,23 @@ def _relation(a):
     own.update(asked)
     return {_ARGUMENTS.get(o, o): v for o,v in own.items() if o != 'i3d_weights'}
 
-# %% ../nbs/42_cli.ipynb #b23fd2ba
+# %% ../nbs/42_cli.ipynb #de68eb22
 def _train(a):
     if (a.steps is None or 3 in a.steps) and not (a.bank or a.no_kd or a.series): raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
     from aclip.commands import train
-    from aclip.data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES
+    from aclip.data.datasets import detect_dataset
     from aclip.features import CropStore
     from aclip.zoo import Config
     adapt = dict(adapt='scratch') if a.scratch else dict(r=a.r, alpha=a.alpha)
     text = {} if a.series else dict(**adapt, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau)
-    config = Config(list(ACTIVITIES), list(ACTIONS), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size, features=a.features, relation=_relation(a),
+    data = detect_dataset(a.data)
+    config = Config(list(data.activities), list(data.actions), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size or data.size, n_actors=data.n_actors, features=a.features, relation=_relation(a),
                     text=text, method='series' if a.series else 'aclip')
     distill = dict(kd_weight=a.kd_weight, prompts=a.prompts, pairs=a.pairs, target=a.target, fused=a.fused)
     changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule', 'smoothing', 'action_weight')}
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
     runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd and not a.series else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
-                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, dict(flip=0.) if a.no_flip else None, class_weights=None if a.features == 'boxes' else ACTION_WEIGHTS, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=CropStore() if a.precompute else None)
+                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, dict(flip=0.) if a.no_flip else None, class_weights=None if a.features == 'boxes' else data.action_weights, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=CropStore() if a.precompute else None)
     line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, best MCA {100*r['best']['mca']:.1f} ({a.protocol})"
     return runs,'\n'.join([*map(line, runs), f"checkpoints in {a.out}"])
 

@@ -7,7 +7,7 @@ Docs: https://aclip-gar.github.io/aclip/commands.html.md"""
 # %% auto #0
 __all__ = ['RECIPES', 'BOX_RECIPES', 'PROTOCOLS', 'Recipe', 'recipe', 'train_step', 'train', 'evaluate', 'predict']
 
-# %% ../nbs/41_commands.ipynb #b9a20d0d
+# %% ../nbs/41_commands.ipynb #3e521a0c
 import contextlib, json, platform, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -21,8 +21,8 @@ from .boxes import BoxAugment, mirror_activities
 from .checkpoint import CheckpointError, read_meta
 from .clip import TextBank
 from .data.clips import DataError, clip_dl, clip_dls
+from .data.datasets import detect_dataset
 from .data.folder import read_folder
-from .data.volleyball import read_volleyball
 from .features import CropStore, on_crops
 from .learner import Checkpoints, backbone_learner, fit, predict_scores, relation_learner, report, text_learner
 from .metrics import confusion_matrix, plot_confusion
@@ -83,9 +83,11 @@ def _made(folder:Path)->Path:
     except OSError as e: raise CheckpointError(f"{folder}: cannot be made ({e.strerror}); choose a folder you can write to") from e
     return folder
 
-# %% ../nbs/41_commands.ipynb #d4b02490
-def _check(config:Config, steps:list[int], init:list[Path]):
+# %% ../nbs/41_commands.ipynb #453e5467
+def _check(config:Config, steps:list[int], init:list[Path], protocol:str='val', teacher:TextBank=None):
     "What cannot be trained is better refused before step 1 than after it."
+    if protocol not in PROTOCOLS: raise ValueError(f"protocol is {protocol!r}; choose {', '.join(PROTOCOLS)}")
+    if config.method == 'series' and 3 in steps and not teacher: raise ValueError("the series baseline reads the text features of actions: give it a bank from 'aclip text-bank' by --bank")
     first = config.first_step
     if init and steps[0] == first: raise ValueError(f"step {first} builds on no checkpoint, but --from is {init[0]}; leave it out, or leave step {first} out of --steps")
     if config.features == 'late' and (steps[0] < 3 or not init):
@@ -156,9 +158,24 @@ def train_step(
     (folder/'run.json').write_text(json.dumps(run, indent=1))
     return run
 
-# %% ../nbs/41_commands.ipynb #af997d25
+# %% ../nbs/41_commands.ipynb #477b172e
+def _reader(data:Path, config:Config, boxes:str, frames:str):
+    "A function from a split to its clips."
+    dataset = detect_dataset(data)
+    for what in ('activities', 'actions'):
+        if [*getattr(dataset, what)] != [*getattr(config, what)]: raise DataError(f"{data}: the {what} of {dataset.name} are {', '.join(getattr(dataset, what))}, the model knows {', '.join(getattr(config, what))}. Give a dataset and a model that belong together.")
+    return partial(dataset.read, data, boxes=boxes, frames='none' if config.size is None else frames)
+
+def _clips(data:Path, config:Config, protocol:str, boxes:str, frames:str)->tuple[list,list]:
+    "Clips to train on, clips to select on or, where nothing is selected, to look at."
+    read,(split,other) = _reader(data, config, boxes, frames),PROTOCOLS[protocol]
+    clips = read(split)
+    if len(seen := {c.activity for c in clips}) < 2: raise DataError(f"{data}: all {len(clips)} training clips show one activity, {config.activities[seen.pop()]}; there is nothing to tell apart. Check the split and its annotations.")
+    return clips,read(other) if other else clips[::10]
+
+# %% ../nbs/41_commands.ipynb #3279e24e
 def train(
-    data:Path, # dataset folder in the official Volleyball layout
+    data:Path, # dataset folder in the official layout of Volleyball or Collective Activity
     out:Path, # folder of the run
     config:Config, # the model; its `step` is set by `steps`
     steps:tuple[int,...]=None, # which steps; they run in order; None: all, for boxes alone 2 and 3
@@ -180,17 +197,10 @@ def train(
     first = config.first_step
     out,steps = Path(out),sorted(set(range(first, 4) if steps is None else steps))
     init = [init] if isinstance(init, (str, Path)) else list(init or [])
-    if protocol not in PROTOCOLS: raise ValueError(f"protocol is {protocol!r}; choose {', '.join(PROTOCOLS)}")
-    teacher = None
-    if bank and 3 in steps: teacher = _teacher(bank, config.actions)
-    _check(config, steps, init)
-    if config.method == 'series' and 3 in steps and not teacher: raise ValueError("the series baseline reads the text features of actions: give it a bank from 'aclip text-bank' by --bank")
+    teacher = _teacher(bank, config.actions) if bank and 3 in steps else None
+    _check(config, steps, init, protocol, teacher)
     source = {s: _source(s, first, steps, init, out) for s in steps}
-    train_split,valid_split = PROTOCOLS[protocol]
-    read = partial(read_volleyball, data, boxes=boxes, frames='none' if config.size is None else frames)
-    clips = read(train_split)
-    if len(seen := {c.activity for c in clips}) < 2: raise DataError(f"{data}: all {len(clips)} training clips show one activity, {config.activities[seen.pop()]}; there is nothing to tell apart. Check the split and its annotations.")
-    clips = clips,read(valid_split) if valid_split else clips[::10]
+    clips = _clips(data, config, protocol, boxes, frames)
     if config.features == 'boxes': kw['augment'] = BoxAugment(config.activities, **(augment or {}))
     folders = {s: _fresh(out/RECIPES[s].name, overwrite) for s in steps}
     runs = []
@@ -203,22 +213,22 @@ def train(
         else: model = next_step(*_before(source[step]), cfg)
         if step == 3 and config.method == 'series': model.set_text(teacher)
         note = dict(seed=seed, protocol=protocol, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)
-        runs.append(train_step(model, cfg, clips, folders[step], recipe(step, config.features, **(changes or {})), teacher if distils else None, note=note, selects=valid_split is not None, **kw))
+        runs.append(train_step(model, cfg, clips, folders[step], recipe(step, config.features, **(changes or {})), teacher if distils else None, note=note, selects=protocol != 'fixed', **kw))
     return runs
 
-# %% ../nbs/41_commands.ipynb #b7f0e462
+# %% ../nbs/41_commands.ipynb #a79a173d
 def _split_scores(net, config, data, split, boxes, frames, bs, workers, progress, mirror)->dict:
     "Scores of all clips of a split."
-    if config.size is None: frames,bs,workers = 'none',max(bs, 64),0          # boxes alone are small
-    clips = read_volleyball(data, split, boxes=boxes, frames=frames)
+    if config.size is None: bs,workers = max(bs, 64),0                           # boxes alone are small
+    clips = _reader(data, config, boxes, frames)(split)
     n = len(clips[0].frames) if config.single_frames else config.n_frames[1]
     dl = clip_dl(clips, bs, config.size, n, num_workers=workers, n_actors=config.n_actors)
     return predict_scores(net.to(default_device()), dl, progress, mirror_activities(config.activities) if mirror else None)
 
-# %% ../nbs/41_commands.ipynb #e2c6e257
+# %% ../nbs/41_commands.ipynb #5c280fca
 def evaluate(
     model:Path, # a checkpoint
-    data:Path, # dataset folder in the official Volleyball layout
+    data:Path, # dataset folder in the official layout of Volleyball or Collective Activity
     split:str='test', # 'train', 'val', 'trainval' or 'test'
     boxes:str='annotation', # see `read_volleyball`
     frames:str='required', # 'required' or 'available', see `read_volleyball`

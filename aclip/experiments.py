@@ -22,12 +22,12 @@ from .params import SETTINGS
 from .tiny_clip import tiny_bank
 from .zoo import Config
 
-# %% ../nbs/46_experiments.ipynb #d8c1a62a
+# %% ../nbs/46_experiments.ipynb #847db9de
 @dataclass(frozen=True)
 class Run:
     "What is trained, all but the seed."
     base:str # base model, as the paper writes it: ARG, AFormer or Dual-AI
-    method:str='image' # 'image' the image branch alone, 'aclip' with its text branch, 'series' the baseline ACLIP*
+    method:str='image' # 'image' the image branch alone, 'aclip' with its text branch, 'series' the baseline in series
     text:tuple=() # further arguments of the text branch, as pairs
     teacher:str=None # what distils: a name of `TEACHERS`, or a bank's file; None: nothing
     learn:tuple=() # further arguments of the distillation, as pairs, see `text_learner`
