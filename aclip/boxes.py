@@ -7,12 +7,12 @@ Docs: https://aclip-gar.github.io/aclip/boxes.html.md"""
 # %% auto #0
 __all__ = ['box_geometry', 'BoxFeatures', 'mirror_boxes', 'mirror_activities', 'BoxAugment']
 
-# %% ../nbs/25_boxes.ipynb #9758fd75
+# %% ../nbs/25_boxes.ipynb #204eac4b
 import math
 import torch
 from fastcore.basics import patch
 from torch import nn, Tensor
-from .layers import init_linear, sinusoids
+from .layers import sinusoids
 
 # %% ../nbs/25_boxes.ipynb #da61f95e
 def _mean(x:Tensor, w:Tensor)->Tensor:
@@ -31,7 +31,7 @@ def box_geometry(
     team = torch.where(left, _mean(centre, real & left), _mean(centre, real & ~left))
     return torch.cat([centre, size, size[..., :1] - size[..., 1:], centre - team, centre - middle, left], -1)*real
 
-# %% ../nbs/25_boxes.ipynb #78706db4
+# %% ../nbs/25_boxes.ipynb #721fdfe9
 class BoxFeatures(nn.Module):
     "Boxes -> one vector per actor and frame: geometry, its sinusoids, two linear maps."
     def __init__(self,
@@ -42,9 +42,10 @@ class BoxFeatures(nn.Module):
         super().__init__()
         self.d,self.n_waves = d,n_waves
         self.backbone = nn.Identity()                                           # nothing to freeze in the second training step
-        self.embedding = init_linear(nn.Sequential(nn.Linear(10*(1 + 2*n_waves), hidden), nn.ReLU(), nn.Linear(hidden, d)))
+        self.embedding = nn.Sequential(nn.Linear(10 + 8*2*n_waves, hidden), nn.ReLU(), nn.Linear(hidden, d))
+        self.register_buffer('gain', torch.tensor([1, 1, 1, 1, 1, 4, 4, 2, 2, 1.]), persistent=False)   # offsets are small numbers
 
-# %% ../nbs/25_boxes.ipynb #359271a0
+# %% ../nbs/25_boxes.ipynb #6a1ffb37
 @patch
 def forward(self:BoxFeatures,
     frames:Tensor, # (B, T, 3, H, W), not looked at
@@ -52,8 +53,10 @@ def forward(self:BoxFeatures,
 )->Tensor: # (B, T, N, D)
     "Features of geometry; those of a padded box are the same wherever it is."
     g,n = box_geometry(boxes),self.n_waves
-    waves = sinusoids(g*math.pi*2**(n - 1), 2*n, temperature=2**n)               # speeds from 2^(n-1) pi down to pi
-    return self.embedding(torch.cat([g, waves.flatten(-2)], -1))
+    real = g[..., 2:3] != 0                                                      # nobody's log width is 0
+    lengths = torch.cat([g[..., :2], g[..., 2:4].exp()*real, 2*g[..., 5:9]], -1)
+    waves = sinusoids(lengths*math.pi*2**(n - 1), 2*n, temperature=2**n)         # speeds from 2^(n-1) pi down to pi
+    return self.embedding(torch.cat([g*self.gain, waves.flatten(-2)], -1))
 
 # %% ../nbs/25_boxes.ipynb #7fb9ad9d
 def mirror_boxes(

@@ -122,7 +122,7 @@ def _base_options(p):
     _dualai_options(p.add_argument_group('dualai alone'))
     p.add_argument_group('aformer and dualai').add_argument('--heads', type=_from(1), metavar='N', help='attention heads; default 1')
 
-# %% ../nbs/42_cli.ipynb #af7ff311
+# %% ../nbs/42_cli.ipynb #baa1f349
 def _train_options(p):
     _data(p)
     p.add_argument('--out', required=True, metavar='DIR', help='folder of the run; each step gets a folder inside')
@@ -137,7 +137,7 @@ def _train_options(p):
     p.add_argument('--precompute', action='store_true', help='steps 2 and 3: run the frozen backbone once over all frames and keep the crops in memory')
     p.add_argument('--tiny', action='store_true', help='other defaults, for a first try: minutes on a laptop, nothing to download')
     g = p.add_argument_group('recipe (default: as in the paper and the official ARG code; for boxes alone, one chosen on the validation videos)')
-    for name,kind in (('epochs', _from(1)), ('lr', _from(0, float)), ('bs', _from(1)), ('warmup', _from(0, float)), ('wd', _from(0, float)), ('smoothing', _from(0, float)), ('action-weight', _from(0, float))): g.add_argument(f'--{name}', type=kind)
+    for name,kind in (('epochs', _from(1)), ('lr', _from(0, float)), ('bs', _from(1)), ('warmup', _from(0, float)), ('wd', _from(0, float)), ('smoothing', _from(0, float)), ('action-weight', _from(0, float)), ('clip', _from(0, float))): g.add_argument(f'--{name}', type=kind)
     g.add_argument('--schedule', choices=('cosine', 'constant', 'steps'))
     _model_options(p.add_argument_group('image branch'))
     _base_options(p)
@@ -190,7 +190,7 @@ def _relation(a):
     own.update(asked)
     return {_ARGUMENTS.get(o, o): v for o,v in own.items() if o != 'i3d_weights'}
 
-# %% ../nbs/42_cli.ipynb #de68eb22
+# %% ../nbs/42_cli.ipynb #a868b8ae
 def _train(a):
     if (a.steps is None or 3 in a.steps) and not (a.bank or a.no_kd or a.series): raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
     from aclip.commands import train
@@ -203,7 +203,7 @@ def _train(a):
     config = Config(list(data.activities), list(data.actions), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size or data.size, n_actors=data.n_actors, features=a.features, relation=_relation(a),
                     text=text, method='series' if a.series else 'aclip')
     distill = dict(kd_weight=a.kd_weight, prompts=a.prompts, pairs=a.pairs, target=a.target, fused=a.fused)
-    changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule', 'smoothing', 'action_weight')}
+    changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule', 'smoothing', 'action_weight', 'clip')}
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
     runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd and not a.series else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
                  not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, dict(flip=0.) if a.no_flip else None, class_weights=None if a.features == 'boxes' else data.action_weights, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=CropStore() if a.precompute else None)

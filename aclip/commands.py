@@ -7,13 +7,14 @@ Docs: https://aclip-gar.github.io/aclip/commands.html.md"""
 # %% auto #0
 __all__ = ['RECIPES', 'BOX_RECIPES', 'PROTOCOLS', 'Recipe', 'recipe', 'train_step', 'train', 'evaluate', 'predict']
 
-# %% ../nbs/41_commands.ipynb #3e521a0c
+# %% ../nbs/41_commands.ipynb #5b01e429
 import contextlib, json, platform, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 import torch
 from fastai.callback.progress import CSVLogger
+from fastai.callback.training import GradientClip
 from fastai.torch_core import default_device, set_seed
 from matplotlib.figure import Figure
 import aclip
@@ -29,7 +30,7 @@ from .metrics import confusion_matrix, plot_confusion
 from .tiny_clip import TRUNK, tiny_bank
 from .zoo import Config, create_model, fuse_late, load_model, next_step
 
-# %% ../nbs/41_commands.ipynb #2045da05
+# %% ../nbs/41_commands.ipynb #888f04af
 @dataclass
 class Recipe:
     "How one training step is run."
@@ -42,14 +43,15 @@ class Recipe:
     wd:float # weight decay
     smoothing:float=0. # label smoothing of activities
     action_weight:float=1. # weight of the action loss in steps 1 and 2
+    clip:float=0. # largest norm of the gradient of a step; 0: any
 
 RECIPES = {1: Recipe('1-backbone', 200, 1e-5,  8, 0, 'constant', 0.),
            2: Recipe('2-relation', 150, 2e-4, 32, 0, 'steps',    0.),
            3: Recipe('3-text',      30, 1e-4,  8, 5, 'cosine',   0.01)}
 
-# %% ../nbs/41_commands.ipynb #51ff1629
-BOX_RECIPES = {2: Recipe('2-relation', 40, 1e-3, 64, 4, 'cosine', .05, smoothing=.1, action_weight=3.),
-               3: Recipe('3-text',     20, 2e-3, 64, 2, 'cosine', .05, smoothing=.1)}
+# %% ../nbs/41_commands.ipynb #4fc31740
+BOX_RECIPES = {2: Recipe('2-relation', 40, 1e-3, 64, 4, 'cosine', .05, smoothing=.1, action_weight=3., clip=1.),
+               3: Recipe('3-text',     12, 2e-3, 64, 1, 'cosine', .05, smoothing=.1, clip=1.)}
 
 # %% ../nbs/41_commands.ipynb #fe8b332f
 def recipe(
@@ -118,7 +120,7 @@ def _machine()->dict:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return dict(aclip=aclip.__version__, torch=torch.__version__, python=platform.python_version(), machine=platform.machine(), system=platform.system(), threads=torch.get_num_threads(), gpu=gpu)
 
-# %% ../nbs/41_commands.ipynb #0e4d152c
+# %% ../nbs/41_commands.ipynb #e37f23c6
 def train_step(
     model:torch.nn.Module, # the model to train, as from `create_model` or `next_step`
     config:Config, # its configuration
@@ -146,7 +148,7 @@ def train_step(
         dls = clip_dls(*clips, bs=recipe.bs, size=config.size, n_frames=n_frames, num_workers=workers, n_actors=config.n_actors, augment=augment)
         if store is not None and config.step > 1: dls = stack.enter_context(on_crops(model, dls, store, workers, progress))
         save = Checkpoints(folder, config.to_dict(), note=note, monitor='mca' if selects else None)
-        kw = dict(wd=recipe.wd, smoothing=recipe.smoothing, precision=precision, cbs=[save, CSVLogger(folder/'history.csv')])
+        kw = dict(wd=recipe.wd, smoothing=recipe.smoothing, precision=precision, cbs=[save, CSVLogger(folder/'history.csv'), *[GradientClip(recipe.clip)]*(recipe.clip > 0)])
         if config.step == 3: learn = text_learner(dls, model, bank, **(distill or {}), **kw)
         else:
             weights = None if class_weights is None else torch.tensor(class_weights)

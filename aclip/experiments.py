@@ -71,14 +71,14 @@ TABLES['beyond'] = [Row('teacher: tiny CLIP', _beyond('tiny')), Row('teacher: ti
                     Row('temperature trained', _beyond('tiny', learn_tau=True)), Row('prompts averaged', _beyond('tiny', (('prompts', 'mean'),))),
                     Row('loss on the sum', _beyond('tiny', (('fused', True),))), Row('loss on the sum, no teacher', _beyond(None, (('fused', True),)))]
 
-# %% ../nbs/46_experiments.ipynb #f67b0e31
-_PLAIN = dict(flip=0., tremble=0., smoothing=0., action_weight=1., mirror=False)
+# %% ../nbs/46_experiments.ipynb #b05798dd
+_PLAIN = dict(flip=0., tremble=0., smoothing=0., action_weight=1., clip=0., mirror=False)
 _BEST = dict(heads=4, layers=3, d=128)
 
 def _step(*undone, **more): return Run('AFormer', image=tuple({**{k: _PLAIN[k] for k in undone}, **more}.items()))
 
-TABLES['steps'] = [Row('one block, small shifts and zooms', _step(*_PLAIN)), Row('+ mirror images in training', _step('tremble', 'smoothing', 'action_weight', 'mirror')),
-                   Row('+ label smoothing', _step('tremble', 'action_weight', 'mirror')), Row('+ actions weigh three times', _step('tremble', 'mirror')),
+TABLES['steps'] = [Row('one block, small shifts and zooms', _step(*_PLAIN)), Row('+ mirror images in training', _step('tremble', 'smoothing', 'action_weight', 'clip', 'mirror')),
+                   Row('+ label smoothing', _step('tremble', 'action_weight', 'clip', 'mirror')), Row('+ actions weigh three times', _step('tremble', 'clip', 'mirror')), Row('+ gradients clipped', _step('tremble', 'mirror')),
                    Row('+ trembling edges', _step('mirror')), Row('+ mirror images in testing', _step()), Row('+ three blocks of four heads, D = 128', _step(**_BEST)),
                    Row('ActivityCLIP on that', Run('AFormer', 'aclip', (), 'teacher', (), tuple(_BEST.items())))]
 
@@ -110,13 +110,13 @@ def _bank(name:str, out:Path)->str:
     if not path.exists(): TEACHERS[name]().save(path)
     return str(path)
 
-# %% ../nbs/46_experiments.ipynb #aac0743c
+# %% ../nbs/46_experiments.ipynb #5fa2c5b9
 def _split(run:Run, setup:Setup)->tuple:
     "Of `run.image`: configuration, relation, fields of `Recipe`, arguments of `BoxAugment`, mirror in testing."
     rest = dict(run.image)
     take = lambda *names: {k: rest.pop(k) for k in names if k in rest}
     mirror,config = take('mirror').get('mirror', setup.mirror),take('d')
-    return config,take('epochs', 'lr', 'bs', 'wd', 'smoothing', 'action_weight'),take('flip', 'shift', 'zoom', 'tremble'),mirror,rest
+    return config,take('epochs', 'lr', 'bs', 'wd', 'smoothing', 'action_weight', 'clip'),take('flip', 'shift', 'zoom', 'tremble'),mirror,rest
 
 def _config(run:Run, setup:Setup)->Config:
     "The models of a run. Without a teacher Image2Text is as wide as with the table's, so that only the loss differs."
