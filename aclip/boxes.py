@@ -45,7 +45,7 @@ class BoxFeatures(nn.Module):
         self.embedding = nn.Sequential(nn.Linear(10 + 8*2*n_waves, hidden), nn.ReLU(), nn.Linear(hidden, d))
         self.register_buffer('gain', torch.tensor([1, 1, 1, 1, 1, 4, 4, 2, 2, 1.]), persistent=False)   # offsets are small numbers
 
-# %% ../nbs/25_boxes.ipynb #6a1ffb37
+# %% ../nbs/25_boxes.ipynb #ec47296a
 @patch
 def forward(self:BoxFeatures,
     frames:Tensor, # (B, T, 3, H, W), not looked at
@@ -53,7 +53,7 @@ def forward(self:BoxFeatures,
 )->Tensor: # (B, T, N, D)
     "Features of geometry; those of a padded box are the same wherever it is."
     g,n = box_geometry(boxes),self.n_waves
-    real = g[..., 2:3] != 0                                                      # nobody's log width is 0
+    real = g.any(-1, keepdim=True)                                               # nobody's numbers are all zero
     lengths = torch.cat([g[..., :2], g[..., 2:4].exp()*real, 2*g[..., 5:9]], -1)
     waves = sinusoids(lengths*math.pi*2**(n - 1), 2*n, temperature=2**n)         # speeds from 2^(n-1) pi down to pi
     return self.embedding(torch.cat([g*self.gain, waves.flatten(-2)], -1))

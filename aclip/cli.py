@@ -10,7 +10,7 @@ __all__ = ['TINY', 'parser', 'main']
 # %% ../nbs/42_cli.ipynb #65eeb69e
 import argparse, contextlib, json, re, sys, warnings
 
-# %% ../nbs/42_cli.ipynb #2dff2960
+# %% ../nbs/42_cli.ipynb #cbe68c1a
 def _from(low, kind=int):
     "A number from `low` up, for argparse."
     def number(text):
@@ -18,7 +18,7 @@ def _from(low, kind=int):
         return x
     return number
 
-_BOXES = "'annotation' (boxes of the target frame, the default), 'tracking' (volleyball_tracking_annotation), or a tracks_normalized.pkl"
+_BOXES = "'annotation' (boxes of the target frame, the default); for Volleyball also 'tracking' (volleyball_tracking_annotation), or a tracks_normalized.pkl"
 
 def _data(p):
     "Where the clips are."

@@ -247,9 +247,7 @@ def test_doctor_of_no_dataset(tmp_path, path):
 
 @real
 def test_all_real_annotations():
-    start = time.perf_counter()
     clips = {s: read_volleyball(REAL, s, frames='none') for s in ('trainval', 'test')}
-    assert time.perf_counter()-start < 10 # about 1 s on a machine at rest
     assert {s: len(c) for s, c in clips.items()} == dict(trainval=3493, test=1337)
     every = clips['trainval'] + clips['test']
     assert Counter(ACTIVITIES[c.activity] for c in every) == dict(l_pass=826, r_pass=801, r_set=644, l_spike=642, l_set=632, r_spike=623, l_winpoint=367, r_winpoint=295)
