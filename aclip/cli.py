@@ -122,7 +122,7 @@ def _base_options(p):
     _dualai_options(p.add_argument_group('dualai alone'))
     p.add_argument_group('aformer and dualai').add_argument('--heads', type=_from(1), metavar='N', help='attention heads; default 1')
 
-# %% ../nbs/42_cli.ipynb #baa1f349
+# %% ../nbs/42_cli.ipynb #b33b0694
 def _train_options(p):
     _data(p)
     p.add_argument('--out', required=True, metavar='DIR', help='folder of the run; each step gets a folder inside')
@@ -151,7 +151,7 @@ def _model_options(g):
     g.add_argument('--no-pretrained', action='store_true', help='start the backbone from random weights')
     g.add_argument('--size', nargs=2, type=_from(1), metavar=('H', 'W'), help='frames are resized to this; default 720 1280 for Volleyball, 480 720 for Collective Activity')
     g.add_argument('--features', default='actor', choices=('actor', 'person', 'boxes', 'middle', 'clip', 'early', 'late'), help="what is known of an actor: 'actor' (default) each frame's map by the backbone, cut at his box; 'person' his picture by the backbone, for small frames; 'boxes' his box and no frame at all; for aformer also 'middle' the middle frame alone, 'clip' motion by I3D, 'early' both as one feature, 'late' two models' scores")
-    g.add_argument('--width', type=_from(1), metavar='D', help='width of actor features; default 1024 for arg, 256 for aformer, dualai and boxes alone')
+    g.add_argument('--width', type=_from(1), metavar='D', help='width of actor features; default 1024 for arg, 256 for aformer and dualai; 256 for boxes alone')
     g.add_argument('--no-flip', action='store_true', help='boxes alone: no mirror images in training')
 
 def _text_options(g):

@@ -6,11 +6,11 @@ from aclip.aformer import AFormer
 from aclip.boxes import BoxAugment, BoxFeatures, mirror_activities, mirror_boxes
 from aclip.checkpoint import load_tensors
 from aclip.core import ActivityCLIP
-from aclip.data.volleyball import ACTIONS, ACTIVITIES, read_volleyball
+from aclip.data.volleyball import ACTIONS, ACTIVITIES
 from aclip.dualai import DualAI
-from aclip.experiments import SETUPS, TABLES, Run, read_results, run_once, table
+from aclip.experiments import SETUPS, TABLES, Run, read_results, run_once
 from aclip.zoo import Config, create_model
-from helpers import DATA, aclip, aclip_json, batch, refused
+from helpers import aclip, aclip_json, batch, refused
 
 MODELS = dict(arg=lambda d: ARG(BoxFeatures(d), n_graphs=2, d_k=8, n_frames=1, norm='features'), aformer=lambda d: AFormer(BoxFeatures(d)), dualai=lambda d: DualAI(BoxFeatures(d), n_frames=1))
 
@@ -126,15 +126,24 @@ def test_a_split_of_one_activity(world, tmp_path):
         (root/'videos'/str(v)).mkdir(parents=True); (root/'videos'/str(v)/'annotations.txt').write_text('100.jpg r_set 10 10 50 100 standing 100 10 50 100 setting\n')
     refused('train', '--data', root, '--features', 'boxes', '--no-kd', '--out', tmp_path/'run', says=['one activity', 'r_set'])
 
-def test_the_official_counts():
-    "Of the real annotations, read as they are."
-    if not DATA.exists(): pytest.skip(f'no real annotations at {DATA}')
-    videos = [int(f.name) for f in (DATA/'videos').iterdir()]
-    test = (4, 5, 9, 11, 14, 20, 21, 25, 29, 34, 35, 37, 43, 44, 45, 47)
-    assert len(read_volleyball(DATA, test, frames='none')) == 1337 and len(read_volleyball(DATA, [v for v in videos if v not in test], frames='none')) == 3493
-
 @pytest.mark.parametrize('model', ['arg', 'aformer', 'dualai'])
 def test_config_of_boxes(model):
     c = Config(list(ACTIVITIES), list(ACTIONS), model=model, features='boxes')
     assert (c.size, c.backbone, c.n_frames, c.first_step) == (None, None, (1, 1), 2) and Config.from_dict(json.loads(json.dumps(c.to_dict()))).to_dict() == json.loads(json.dumps(c.to_dict()))
     with pytest.raises(ValueError, match='begin with step 2'): create_model(c)
+
+def test_the_street_on_boxes(tmp_path):
+    "Collective Activity by the same command, told by its folder; a checkpoint of one dataset is refused on the other."
+    root,rng = tmp_path/'street',random.Random(0)
+    for s in (*range(1, 7), 14, 15):
+        (root/f'seq{s:02}').mkdir(parents=True)
+        rows = [f'{f:03}\t{rng.randint(0, 600)}\t{rng.randint(100, 250)}\t40\t{120 if c == 4 else 60}\t{c}\t-1' for f in range(1, 102, 10) for c in [3 + (f//10 + s) % 2]*(1 + f % 3)]
+        (root/f'seq{s:02}'/'annotations.txt').write_text('\n'.join(rows) + '\n')
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr('aclip.data.collective.SPLITS', dict(train=(1, 2, 3), val=(4, 14), trainval=(1, 2, 3, 4, 14), test=(5, 6, 15)))
+        run, = aclip_json('train', '--data', root, '--features', 'boxes', '--model', 'aformer', '--steps', 2, '--width', 32, '--epochs', 2, '--out', tmp_path/'run')
+        assert run['clips'] == [33, 22] and run['config']['activities'] == ['moving', 'waiting', 'queueing', 'talking'] and run['config']['n_actors'] == 13
+        model = tmp_path/'run'/'2-relation'/'best.safetensors'
+        assert aclip_json('evaluate', '--data', root, '--model', model, '--mirror')['clips'] == 33
+    (tmp_path/'videos'/'4').mkdir(parents=True)
+    refused('evaluate', '--data', tmp_path/'videos', '--model', model, says=['activities of volleyball', 'moving, waiting', 'belong together'])

@@ -30,10 +30,10 @@ def world(tmp_path_factory):
 # --- what a name gives -------------------------------------------------------
 
 @pytest.mark.parametrize('name', BASES)
-def test_a_name_gives_what_the_paper_says(name, monkeypatch):
+def test_a_name_gives_what_the_paper_says(name, world, monkeypatch):
     asked = []
     monkeypatch.setattr('aclip.commands.train', lambda data, out, config, *_, **__: asked.append(config) or [])
-    assert main(['train', '--data', 'x', '--out', 'y', '--bank', 'random', '--model', name]) == 0
+    assert main(['train', '--data', str(world), '--out', 'y', '--bank', 'random', '--model', name]) == 0
     c = Config(**{**asked[0].to_dict(), 'step': 3})
     assert (c.d, c.n_frames, c.text['r'], c.text['alpha']) == (*PAPER[name], 8.)
     assert Config(*LABELS, step=3, model=name).text['r'] == PAPER[name][2]
