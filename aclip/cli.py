@@ -247,10 +247,10 @@ def _params(a):
     rows = count_params()
     return [o.to_dict() for o in rows],params_text(rows)
 
-# %% ../nbs/42_cli.ipynb #bd239c1f
+# %% ../nbs/42_cli.ipynb #76fecc4b
 def _table_options(p):
     p.add_argument('which', choices=('1', '3', '4', '5', 'beyond', 'steps'), help='number of the table in the paper; beyond: teachers, temperature, prompts, loss; steps: what makes an image branch on boxes good')
-    p.add_argument('--data', required=True, metavar='DIR', help='dataset folder in the official Volleyball layout; for boxes its annotations are enough')
+    p.add_argument('--data', metavar='DIR', help='dataset folder in the official Volleyball layout; for boxes its annotations are enough; not needed with --show')
     p.add_argument('--out', default='runs', metavar='DIR', help='folder of all runs, shared by all tables; a stopped table goes on; default runs')
     p.add_argument('--features', default='boxes', choices=('boxes', 'frames'), help='what the image branch sees; default boxes')
     p.add_argument('--seeds', nargs='+', type=_from(0), default=[0, 1, 2, 3, 4], metavar='N', help='default 0 1 2 3 4')
@@ -264,6 +264,7 @@ def _table_options(p):
 
 def _table(a):
     from dataclasses import replace
+    if not (a.data or a.show): raise ValueError('a table is run on data: give the folder of the dataset by --data, or say --show')
     from aclip.experiments import SETUPS, table, table_text, write_results
     changes = {k: v for k,v in dict(teacher=a.bank, protocol=a.protocol).items() if v is not None}
     setup = replace(SETUPS[a.features], **changes)

@@ -86,7 +86,7 @@ ROWS = ['AFormer', 'ACLIP*(AFormer)', 'ACLIP(AFormer)']
 
 def test_a_table_goes_on(world, tmp_path):
     run = lambda *more: aclip_json('table', 1, '--data', world, '--out', tmp_path/'runs', *more)
-    rows = run('--show')
+    rows = aclip_json('table', 1, '--show', '--out', tmp_path/'runs')
     assert [r['row'] for r in rows] == [r.name for r in TABLES['1']] and {r['status'] for r in rows} == {'not run'}
     one = {r['row']: r for r in run('--seeds', 0, '--rows', *ROWS)}
     assert [n for n,r in one.items() if r['seeds']] == ROWS
@@ -119,6 +119,7 @@ def test_results_of_something_else(world, tmp_path):
     (folder/'result.json').write_text('{"version": 1, "seed": 3}')
     refused(*common, says=['of another run', 'choose another --out'])
     refused('table', 1, '--data', world, '--out', tmp_path, '--rows', 'AFormers', says=['no row AFormers'])
+    refused('table', 1, '--out', tmp_path, says=['--data', '--show'])
 
 def test_a_split_of_one_activity(world, tmp_path):
     root = tmp_path/'one'
