@@ -159,7 +159,7 @@ def _trained(run:Run, seed:int, out:Path, data:Path, setup:Setup, **kw)->dict:
                   changes=changes, augment=augment, class_weights=None if setup.features == 'boxes' else ACTION_WEIGHTS, **kw)
     return json.loads((last/'run.json').read_text())
 
-# %% ../nbs/46_experiments.ipynb #314525d5
+# %% ../nbs/46_experiments.ipynb #fb95fcff
 def run_once(
     run:Run, # what to train
     seed:int, # of the training
@@ -179,7 +179,7 @@ def run_once(
     if run.method != 'image': run_once(run.under, seed, out, data, setup, **kw)
     t = _trained(run, seed, Path(out), data, setup, **kw)
     e = evaluate(folder/RECIPES[t['step']].name/'best.safetensors', data, 'test', mirror=_split(run, setup)[3], progress=False, **{k: v for k,v in kw.items() if k in ('frames', 'workers')})
-    r = dict(version=VERSION, **said, n_train=t['clips'][0], n_test=e['clips'], trainable=t['trainable'], seconds=t['seconds'], **{k: v for k,v in e.items() if k.startswith('activity') or k == 'action'},
+    r = dict(version=VERSION, **said, n_train=t['clips'][0], n_test=e['clips'], trainable=t['trainable'], seconds=t['seconds'], recipe=t['recipe'], **{k: v for k,v in e.items() if k.startswith('activity') or k == 'action'},
              confusion=e['confusion'], commit=_commit(), date=time.strftime('%Y-%m-%d'), machine=_machine())
     (folder/'result.json').write_text(json.dumps(r))
     return r
