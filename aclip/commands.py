@@ -215,7 +215,7 @@ def train(
         else: model = next_step(*_before(source[step]), cfg)
         if step == 3 and config.method == 'series': model.set_text(teacher)
         note = dict(seed=seed, protocol=protocol, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)
-        runs.append(train_step(model, cfg, clips, folders[step], recipe(step, config.features, **(changes or {})), teacher if distils else None, note=note, selects=protocol != 'fixed', **kw))
+        runs.append(train_step(model, cfg, clips, folders[step], recipe(step, config.features, **(changes or {})), teacher if distils else None, note=note, selects=PROTOCOLS[protocol][1] is not None, **kw))
     return runs
 
 # %% ../nbs/41_commands.ipynb #a79a173d
