@@ -151,7 +151,8 @@ def _model_options(g):
     g.add_argument('--no-pretrained', action='store_true', help='start the backbone from random weights')
     g.add_argument('--size', nargs=2, type=_from(1), metavar=('H', 'W'), help='frames are resized to this; default 720 1280 for Volleyball, 480 720 for Collective Activity')
     g.add_argument('--features', default='actor', choices=('actor', 'person', 'boxes', 'middle', 'clip', 'early', 'late'), help="what is known of an actor: 'actor' (default) each frame's map by the backbone, cut at his box; 'person' his picture by the backbone, for small frames; 'boxes' his box and no frame at all; for aformer also 'middle' the middle frame alone, 'clip' motion by I3D, 'early' both as one feature, 'late' two models' scores")
-    g.add_argument('--width', type=_from(1), metavar='D', help='width of actor features; default 1024 for arg, 256 for aformer and dualai; 256 for boxes alone')
+    g.add_argument('--width', type=_from(1), metavar='D', help='width of actor features; default 1024 for arg, 256 for aformer and dualai; 128 for boxes alone')
+    g.add_argument('--geometry', nargs='+', choices=('place', 'size', 'team', 'stature', 'order', 'neighbours'), help='boxes alone: what is said of a box; default all')
     g.add_argument('--no-flip', action='store_true', help='boxes alone: no mirror images in training')
 
 def _text_options(g):
@@ -200,20 +201,20 @@ def _train(a):
     adapt = dict(adapt='scratch') if a.scratch else dict(r=a.r, alpha=a.alpha)
     text = {} if a.series else dict(**adapt, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau)
     data = detect_dataset(a.data)
-    config = Config(list(data.activities), list(data.actions), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size or data.size, n_actors=data.n_actors, features=a.features, relation=_relation(a),
+    config = Config(list(data.activities), list(data.actions), model=a.model, backbone=a.backbone, out_indices=a.maps, d=a.width, size=a.size or data.size, n_actors=data.n_actors, features=a.features, geometry=a.geometry, relation=_relation(a),
                     text=text, method='series' if a.series else 'aclip')
     distill = dict(kd_weight=a.kd_weight, prompts=a.prompts, pairs=a.pairs, target=a.target, fused=a.fused)
     changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule', 'smoothing', 'action_weight', 'clip')}
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
     runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd and not a.series else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
-                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, dict(flip=0.) if a.no_flip else None, class_weights=None if a.features == 'boxes' else data.action_weights, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=CropStore() if a.precompute else None)
+                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, dict(flip=0.) if a.no_flip else None, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=CropStore() if a.precompute else None)
     line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, best MCA {100*r['best']['mca']:.1f} ({a.protocol})"
     return runs,'\n'.join([*map(line, runs), f"checkpoints in {a.out}"])
 
 # %% ../nbs/42_cli.ipynb #491c002d
 def _evaluate_options(p):
     _data(p)
-    p.add_argument('--model', required=True, metavar='FILE', help='checkpoint')
+    p.add_argument('--model', required=True, nargs='+', metavar='FILE', help='checkpoint; of several, the mean of their probabilities')
     p.add_argument('--split', default='test', choices=('train', 'val', 'trainval', 'test'), help='default test')
     p.add_argument('--bs', type=_from(1), default=4, metavar='N', help='clips per batch; default 4')
     p.add_argument('--out', metavar='DIR', help='folder for evaluation.json and confusion.png')

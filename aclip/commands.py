@@ -44,23 +44,24 @@ class Recipe:
     smoothing:float=0. # label smoothing of activities
     action_weight:float=1. # weight of the action loss in steps 1 and 2
     clip:float=0. # largest norm of the gradient of a step; 0: any
+    weigh_actions:bool=True # weigh each action in its loss as the dataset's official code does; False: all equal
 
 RECIPES = {1: Recipe('1-backbone', 200, 1e-5,  8, 0, 'constant', 0.),
            2: Recipe('2-relation', 150, 2e-4, 32, 0, 'steps',    0.),
            3: Recipe('3-text',      30, 1e-4,  8, 5, 'cosine',   0.01)}
 
 # %% ../nbs/41_commands.ipynb #4fc31740
-BOX_RECIPES = {2: Recipe('2-relation', 40, 1e-3, 64, 4, 'cosine', .05, smoothing=.1, action_weight=3., clip=1.),
+BOX_RECIPES = {2: Recipe('2-relation', 40, 1e-3, 64, 4, 'cosine', .05, smoothing=.1, action_weight=3., clip=1., weigh_actions=False),
                3: Recipe('3-text',     12, 2e-3, 64, 1, 'cosine', .05, smoothing=.1, clip=1.)}
 
 # %% ../nbs/41_commands.ipynb #fe8b332f
 def recipe(
     step:int, # 1, 2 or 3; 2 or 3 for boxes
-    features:str='actor', # kind of features; 'boxes' has recipes of its own
+    pixels:bool=True, # False for boxes alone, which have recipes of their own
     **changes, # fields of `Recipe`; None leaves the default
 )->Recipe: # ready to run
     "The recipe of a step, with changes."
-    r = (BOX_RECIPES if features == 'boxes' else RECIPES)[step]
+    r = (RECIPES if pixels else BOX_RECIPES)[step]
     changes = {k: v for k,v in changes.items() if v is not None}
     if 'epochs' in changes: changes.setdefault('warmup', r.warmup*changes['epochs']/r.epochs)
     return replace(r, **changes)
@@ -143,7 +144,7 @@ def train_step(
     (folder/'run.json').unlink(missing_ok=True)            # what it says holds for a whole run only
     if progress: print(f"{recipe.name}: {len(clips[0])} clips, {recipe.epochs} epochs")
     n_frames = (1, len(clips[1][0].frames)) if config.single_frames else config.n_frames
-    if config.size is None: workers = 0                    # there is nothing to decode
+    if not config.pixels: workers = 0                      # there is nothing to decode
     with contextlib.ExitStack() as stack:                  # what is undone when training ends, however it ends
         dls = clip_dls(*clips, bs=recipe.bs, size=config.size, n_frames=n_frames, num_workers=workers, n_actors=config.n_actors, augment=augment)
         if store is not None and config.step > 1: dls = stack.enter_context(on_crops(model, dls, store, workers, progress))
@@ -166,7 +167,7 @@ def _reader(data:Path, config:Config, boxes:str, frames:str):
     dataset = detect_dataset(data)
     for what in ('activities', 'actions'):
         if [*getattr(dataset, what)] != [*getattr(config, what)]: raise DataError(f"{data}: the {what} of {dataset.name} are {', '.join(getattr(dataset, what))}, the model knows {', '.join(getattr(config, what))}. Give a dataset and a model that belong together.")
-    return partial(dataset.read, data, boxes=boxes, frames='none' if config.size is None else frames)
+    return partial(dataset.read, data, boxes=boxes, frames=frames if config.pixels else 'none')
 
 def _clips(data:Path, config:Config, protocol:str, boxes:str, frames:str)->tuple[list,list]:
     "Clips to train on, clips to select on or, where nothing is selected, to look at."
@@ -203,7 +204,7 @@ def train(
     _check(config, steps, init, protocol, teacher)
     source = {s: _source(s, first, steps, init, out) for s in steps}
     clips = _clips(data, config, protocol, boxes, frames)
-    if config.features == 'boxes': kw['augment'] = BoxAugment(config.activities, **(augment or {}))
+    if not config.pixels: kw['augment'] = BoxAugment(config.activities, **(augment or {}))
     folders = {s: _fresh(out/RECIPES[s].name, overwrite) for s in steps}
     runs = []
     for step in steps:
@@ -215,21 +216,29 @@ def train(
         else: model = next_step(*_before(source[step]), cfg)
         if step == 3 and config.method == 'series': model.set_text(teacher)
         note = dict(seed=seed, protocol=protocol, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)
-        runs.append(train_step(model, cfg, clips, folders[step], recipe(step, config.features, **(changes or {})), teacher if distils else None, note=note, selects=PROTOCOLS[protocol][1] is not None, **kw))
+        made = recipe(step, cfg.pixels, **(changes or {}))
+        by_action = detect_dataset(data).action_weights if made.weigh_actions else None
+        runs.append(train_step(model, cfg, clips, folders[step], made, teacher if distils else None, by_action, note=note, selects=PROTOCOLS[protocol][1] is not None, **kw))
     return runs
 
 # %% ../nbs/41_commands.ipynb #a79a173d
 def _split_scores(net, config, data, split, boxes, frames, bs, workers, progress, mirror)->dict:
     "Scores of all clips of a split."
-    if config.size is None: bs,workers = max(bs, 64),0                           # boxes alone are small
+    if not config.pixels: bs,workers = max(bs, 64),0                             # boxes alone are small
     clips = _reader(data, config, boxes, frames)(split)
     n = len(clips[0].frames) if config.single_frames else config.n_frames[1]
     dl = clip_dl(clips, bs, config.size, n, num_workers=workers, n_actors=config.n_actors)
     return predict_scores(net.to(default_device()), dl, progress, mirror_activities(config.activities) if mirror else None)
 
+def _together(scores:list[dict])->dict:
+    "Several models as one: the mean of their probabilities. Alone, a model keeps the scores of its branches too."
+    if len(scores) == 1: return scores[0]
+    mean = lambda k: torch.stack([s[k].softmax(-1) for s in scores]).mean(0).log()
+    return dict(activity=mean('activity'), action=mean('action'), **{k: scores[0][k] for k in ('activity_true', 'action_true')})
+
 # %% ../nbs/41_commands.ipynb #5c280fca
 def evaluate(
-    model:Path, # a checkpoint
+    model:Path, # a checkpoint, or a list of several, which are asked together
     data:Path, # dataset folder in the official layout of Volleyball or Collective Activity
     split:str='test', # 'train', 'val', 'trainval' or 'test'
     boxes:str='annotation', # see `read_volleyball`
@@ -241,11 +250,14 @@ def evaluate(
     mirror:bool=False, # look at each clip's mirror image too, and take the mean of both scores
 )->dict: # MCA and MPCA in percent of activity (and of each branch), of action; confusion matrix of counts, rows are the truth
     "Score a checkpoint on a split (Sec. 4.1)."
-    net,config,meta = load_model(model)
+    models = [model] if isinstance(model, (str, Path)) else list(model)
+    nets,configs,metas = zip(*map(load_model, models))
+    if len(places := {c.n_actors for c in configs}) > 1: raise ValueError(f"models of {sorted(places)} actors cannot be asked together; give some of the same number")
     if out is not None: _made(Path(out))
-    scores = _split_scores(net, config, data, split, boxes, frames, bs, workers, progress, mirror)
+    config,protocols = configs[0],sorted({m.get('note', {}).get('protocol') or '' for m in metas})
+    scores = _together([_split_scores(n, c, data, split, boxes, frames, bs, workers, progress, mirror) for n,c in zip(nets, configs)])
     cm = confusion_matrix(scores['activity'].argmax(-1), scores['activity_true'], len(config.activities))
-    result = dict(model=str(model), split=split, protocol=meta.get('note', {}).get('protocol'), mirror=mirror, **report(scores), labels=config.activities, confusion=cm.tolist())
+    result = dict(model=', '.join(map(str, models)), split=split, protocol=' and '.join(protocols) or None, mirror=mirror, **report(scores), labels=config.activities, confusion=cm.tolist())
     if out is not None:
         fig = Figure(figsize=(6, 5))
         plot_confusion(cm, config.activities, title=f"{split}: MCA {result['activity']['MCA']:.1f}", ax=fig.subplots())

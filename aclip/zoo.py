@@ -17,7 +17,7 @@ from torch import nn
 from .aformer import AFormer, EarlyFusion, LateFusion, MiddleFrame
 from .arg import ARG
 from .base import ActorFeatures, Backbone, BaseNet, PersonFeatures
-from .boxes import BoxFeatures
+from .boxes import GEOMETRY, BoxFeatures
 from .checkpoint import CheckpointError, load_state, load_tensors, save_tensors, unique_state
 from .core import ActivityCLIP, SeriesCLIP
 from .dualai import DualAI
@@ -54,6 +54,7 @@ class Config:
     out_indices:list[int]=None # the backbone's maps; None: as in `Backbone`
     d:int=None # width of actor features; None: the base model's
     crop:int=None # bins per side of RoIAlign, for features 'person' pixels per side; None: 5, or 48 pixels
+    geometry:list[str]=None # for features 'boxes', what is said of a box, keys of `GEOMETRY`; None: all
     dropout:float=0.3 # before the classifiers
     size:tuple[int,int]=(720, 1280) # height and width to which frames are resized; None for features 'boxes', for which none is read
     n_frames:tuple[int,int]=None # frames per clip in training and in testing; None: the base model's
@@ -66,15 +67,20 @@ class Config:
         if self.method not in METHODS: raise ValueError(f"no method {self.method!r}; there are {', '.join(METHODS)}")
         base = BASES[self.model]
         if self.features not in base.features: raise ValueError(f"{self.model} takes no features {self.features!r}; it takes {', '.join(base.features)}")
-        if self.features == 'boxes': self._boxes_alone(base)
+        if not self.pixels: self._boxes_alone(base)
+        elif self.geometry: raise ValueError(f"geometry is for features 'boxes'; features {self.features!r} look at pixels")
         if self.crop is None: self.crop = 48 if self.features == 'person' else 5
         if self.d is None: self.d = base.d
         if self.n_frames is None: self.n_frames = base.n_frames
         if self.step == 3 and self.method == 'aclip' and self.text.get('adapt') != 'scratch' and self.text.get('r') is None: self.text = {**self.text, 'r': base.r}
+    @property
+    def pixels(self)->bool: # False for boxes alone
+        "Does the model look at frames? Whatever differs where it does not asks here."
+        return self.features != 'boxes'
     def _boxes_alone(self, base):
         "No frames, and so neither their size nor a backbone; one moment of a clip, since boxes are mostly known for one."
-        self.size,self.backbone,self.d,self.n_frames = None,None,self.d or 256,self.n_frames or (1, 1)
-        self.relation = {**base.boxes, **self.relation}
+        self.size,self.backbone,self.d,self.n_frames = None,None,self.d or 128,self.n_frames or (1, 1)
+        self.relation,self.geometry = {**base.boxes, **self.relation},self.geometry or [*GEOMETRY]
     def to_dict(self)->dict: # ready for JSON
         "Plain JSON types."
         return asdict(self)
@@ -87,7 +93,10 @@ def from_dict(cls:Config,
     "Read it back; unknown entries are an error, since ignoring one would build another model."
     unknown = d.keys() - {f.name for f in fields(cls)}
     if unknown: raise CheckpointError(f"the configuration has entries that this version of aclip does not know: {', '.join(sorted(unknown))}; use the version that wrote it, or a newer one")
-    return cls(**{**d, 'text': {'r': 7, **d.get('text', {})}} if d.get('step') == 3 and d.get('method', 'aclip') == 'aclip' else d)
+    d = dict(d)                                                                # older files leave out what was once fixed
+    if d.get('step') == 3 and d.get('method', 'aclip') == 'aclip': d['text'] = {'r': 7, **d.get('text', {})}
+    if d.get('features') == 'boxes': d.setdefault('geometry', ['place', 'size', 'team'])
+    return cls(**d)
 
 # %% ../nbs/34_zoo.ipynb #e703200b
 # Kinds of features by name, and the parts of each. Early fusion joins the features, late fusion the scores.
@@ -103,7 +112,7 @@ def single_frames(self:Config)->bool: # True in step 1, unless the features need
 @patch(as_prop=True)
 def first_step(self:Config)->int: # 2 for boxes alone, else 1
     "The training step to begin with: where there is no backbone, step 1 has nothing to train."
-    return 2 if self.features == 'boxes' else 1
+    return 1 if self.pixels else 2
 
 # %% ../nbs/34_zoo.ipynb #07f5e133
 def _frame_features(kind, d, config, pretrained, weights, i3d_weights):
@@ -118,7 +127,7 @@ def _clip_features(kind, d, config, pretrained, weights, i3d_weights):
 
 def _box_features(kind, d, config, pretrained, weights, i3d_weights):
     "Features of geometry; there are no weights to fetch."
-    return kind(d)
+    return kind(d, config.geometry)
 
 _PARTS = dict(actor=(_frame_features, ActorFeatures), person=(_frame_features, PersonFeatures), boxes=(_box_features, BoxFeatures), middle=(_frame_features, MiddleFrame), clip=(_clip_features, ClipFeatures))
 
@@ -177,7 +186,7 @@ def load_model(
     return load_state(model, state, str(path)).eval(),config,meta
 
 # %% ../nbs/34_zoo.ipynb #5693a9fd
-_FEATURES = ('activities', 'actions', 'features', 'backbone', 'out_indices', 'd', 'crop')
+_FEATURES = ('activities', 'actions', 'features', 'backbone', 'out_indices', 'd', 'crop', 'geometry')
 _BASE = (*_FEATURES, 'model', 'relation', 'n_actors')
 _SHARED = ('activities', 'actions', 'model', 'relation', 'd', 'crop', 'n_actors', 'n_frames', 'size')
 
