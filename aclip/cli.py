@@ -8,7 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 __all__ = ['TINY', 'parser', 'main']
 
 # %% ../nbs/42_cli.ipynb #65eeb69e
-import argparse, contextlib, json, re, sys, warnings
+import argparse, contextlib, json, os, re, sys, warnings
 
 # %% ../nbs/42_cli.ipynb #cbe68c1a
 def _from(low, kind=int):
@@ -320,5 +320,6 @@ def main(
     except KeyboardInterrupt:
         print(f'aclip {a.command}: stopped', file=sys.stderr)
         return 130
-    print(json.dumps(result, indent=1) if a.json else text)
+    try: print(json.dumps(result, indent=1) if a.json else text, flush=True)
+    except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # who reads has seen enough, as `head` has
     return int(a.command == 'doctor' and not result['ok'])

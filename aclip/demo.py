@@ -21,7 +21,7 @@ from .data.synthetic import check_world, make_world
 from .data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES, read_volleyball
 from .features import CropStore
 from .learner import predict_scores
-from .metrics import plot_confusion
+from .metrics import mean_sd, plot_confusion
 from .report import picture, side_by_side, table, write_page
 from .tiny_clip import TRUNK
 from .visual import plot_differences, plot_history, show_clip, show_relation
@@ -100,7 +100,7 @@ def summary(
     result,base = [],{r['seed']: r['MCA'] for r in rows if r['model'] == IMAGE}
     for name in (IMAGE, WITHOUT, WITH):
         own = [r for r in rows if r['model'] == name]
-        stats = lambda key, values: {key: round(statistics.mean(values), 2), f'{key}_sd': round(statistics.stdev(values), 2) if len(values) > 1 else None}
+        stats = lambda key, values: {k: v if v is None else round(v, 2) for k,v in zip((key, f'{key}_sd'), mean_sd(values))}
         text = [r['text'] for r in own if r['text'] is not None]
         result.append(dict(model=name, seeds=len(own), **stats('MCA', [r['MCA'] for r in own]), **stats('MPCA', [r['MPCA'] for r in own]), **stats('gain', [r['MCA'] - base[r['seed']] for r in own]),
                            text_branch=round(statistics.mean(text), 2) if text else None, trainable=own[0]['trainable'], seconds=round(statistics.mean(r['seconds'] for r in own), 1)))

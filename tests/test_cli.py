@@ -1,5 +1,5 @@
 "The command with what users give it by mistake: one clear line, exit status 1, nothing lost."
-import json, shutil
+import json, shutil, subprocess, sys
 import pytest
 from PIL import Image
 from aclip.cli import main
@@ -155,6 +155,12 @@ def test_interrupt_is_no_traceback(monkeypatch):
     def stop(*_, **__): raise KeyboardInterrupt
     monkeypatch.setattr('aclip.data.doctor.doctor', stop)
     assert aclip('doctor', '--data', 'x') == (130, '', 'aclip doctor: stopped\n')
+
+def test_a_reader_who_has_seen_enough():
+    "`aclip ... | head` ends without a traceback."
+    p = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', 'from aclip.cli import main; main(["params"])'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p.stdout.close()
+    assert p.stderr.read() == '' and p.wait() == 0
 
 def test_debug_shows_the_traceback():
     with pytest.raises(ValueError, match='nowhere'): main(['evaluate', '--model', 'nowhere', '--data', 'x', '--debug'])

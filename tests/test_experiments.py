@@ -1,14 +1,15 @@
 "Boxes alone, by the command: training, testing, and the paper's tables, on annotations without a single frame."
 import json, random
+from dataclasses import replace
 import pytest, torch
 from aclip.arg import ARG
 from aclip.aformer import AFormer
-from aclip.boxes import BoxAugment, BoxFeatures, mirror_activities, mirror_boxes
-from aclip.checkpoint import load_tensors
+from aclip.boxes import GEOMETRY, BoxAugment, BoxFeatures, box_geometry, mirror_activities, mirror_boxes
+from aclip.checkpoint import CheckpointError, load_tensors
 from aclip.core import ActivityCLIP
 from aclip.data.volleyball import ACTIONS, ACTIVITIES
 from aclip.dualai import DualAI
-from aclip.experiments import SETUPS, TABLES, Run, read_results, run_once
+from aclip.experiments import SETUPS, TABLES, Run, Together, read_results, run_once
 from aclip.zoo import Config, create_model
 from helpers import aclip, aclip_json, batch, refused
 
@@ -46,6 +47,15 @@ def test_masked_boxes_change_nothing(model, T):
     for k,v in net(frames, dirty, mask).items():
         real = v if v.ndim == 2 else v[mask] if v.ndim == 3 else v.transpose(1, 2)[mask]
         assert torch.equal(real, clean[k] if v.ndim == 2 else clean[k][mask] if v.ndim == 3 else clean[k].transpose(1, 2)[mask]), k
+
+@pytest.mark.parametrize('group', GEOMETRY)
+def test_geometry_of_each_group(group):
+    "The same for any order of actors and any number of empty places, and finite for one actor alone."
+    boxes,p = batch(2, 6)[1],torch.randperm(6)
+    numbers,lengths = box_geometry(boxes, [group])
+    for x,y in zip(box_geometry(boxes[:, :, p], [group]), (numbers, lengths)): assert torch.allclose(x, y[:, :, p], atol=1e-5)
+    for x,y in zip(box_geometry(torch.cat([boxes, torch.zeros(2, 2, 3, 4)], 2), [group]), (numbers, lengths)): assert torch.allclose(x[:, :, :6], y, atol=1e-5) and not x[:, :, 6:].any()
+    assert all(x.isfinite().all() for x in box_geometry(boxes[:, :, :1], [group])) and lengths.abs().max() < 4
 
 def test_the_mirror_of_a_mirror():
     boxes = batch(2, 6)[1]
@@ -120,6 +130,28 @@ def test_results_of_something_else(world, tmp_path):
     refused(*common, says=['of another run', 'choose another --out'])
     refused('table', 1, '--data', world, '--out', tmp_path, '--rows', 'AFormers', says=['no row AFormers'])
     refused('table', 1, '--out', tmp_path, says=['--data', '--show'])
+
+def test_another_recipe_is_another_run(world, tmp_path):
+    "A result is reused for the same recipe alone; an image branch for any teacher."
+    run,setup = Run('AFormer'),replace(SETUPS['boxes'], training={2: dict(epochs=1), 3: dict(epochs=1)})
+    first = run_once(run, 0, tmp_path, world, setup, progress=False)
+    assert first['recipe']['epochs'] == 1 and run_once(run, 0, tmp_path, world, replace(setup, teacher='random128')) == first
+    more = replace(setup, training={2: dict(epochs=2)})
+    with pytest.raises(CheckpointError, match="(?s)result.json is of another run.*'epochs': 1.*choose another --out"): run_once(run, 0, tmp_path, world, more)
+    (tmp_path/run.name/'seed-0'/'result.json').unlink()
+    with pytest.raises(CheckpointError, match="2-relation was trained by another recipe"): run_once(run, 0, tmp_path, world, more)
+
+def test_several_models_are_asked_together(world, tmp_path):
+    "By the command, and as a row: the mean of probabilities, the gain over the image branches together."
+    setup = replace(SETUPS['boxes'], training={2: dict(epochs=2), 3: dict(epochs=2)})
+    pair = Together((Run('AFormer', 'aclip', (), 'random128'), Run('AFormer', 'aclip', (('layers', 0),), 'random128')))
+    r = run_once(pair, 0, tmp_path, world, setup, progress=False)
+    assert pair.under == Together((Run('AFormer'),)) and r['n_test'] == 8 and [x['epochs'] for x in r['recipe']] == [2, 2] and 'activity_text' not in r
+    files = [tmp_path/p.name/'seed-0'/'3-text'/'best.safetensors' for p in pair.runs]
+    said = aclip_json('evaluate', '--data', world, '--mirror', '--model', *files)
+    assert said['confusion'] == r['confusion'] and said['protocol'] == 'fixed' and said['model'].count('best.safetensors') == 2
+    once = aclip_json('evaluate', '--data', world, '--mirror', '--model', files[0], files[0])
+    assert once['confusion'] == aclip_json('evaluate', '--data', world, '--mirror', '--model', files[0])['confusion']
 
 def test_a_split_of_one_activity(world, tmp_path):
     root = tmp_path/'one'
