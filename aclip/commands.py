@@ -169,10 +169,10 @@ def _reader(data:Path, config:Config, boxes:str, frames:str):
         if [*getattr(dataset, what)] != [*getattr(config, what)]: raise DataError(f"{data}: the {what} of {dataset.name} are {', '.join(getattr(dataset, what))}, the model knows {', '.join(getattr(config, what))}. Give a dataset and a model that belong together.")
     return partial(dataset.read, data, boxes=boxes, frames=frames if config.pixels else 'none')
 
-def _clips(data:Path, config:Config, protocol:str, boxes:str, frames:str)->tuple[list,list]:
+def _clips(data:Path, config:Config, protocol:str, boxes:str, frames:str, videos:list=None)->tuple[list,list]:
     "Clips to train on, clips to select on or, where nothing is selected, to look at."
     read,(split,other) = _reader(data, config, boxes, frames),PROTOCOLS[protocol]
-    clips = read(split)
+    clips = read(videos or split)
     if len(seen := {c.activity for c in clips}) < 2: raise DataError(f"{data}: all {len(clips)} training clips show one activity, {config.activities[seen.pop()]}; there is nothing to tell apart. Check the split and its annotations.")
     return clips,read(other) if other else clips[::10]
 
@@ -194,6 +194,7 @@ def train(
     changes:dict=None, # fields of `Recipe` for all steps that run; None values are ignored
     i3d_weights:Path=None, # local file of I3D's weights, for features that use it
     augment:dict=None, # arguments of `BoxAugment`, for boxes alone; None: its defaults
+    videos:list[int]=None, # numbers of videos to train on; None: those of the protocol
     **kw, # further arguments of `train_step`
 )->list[dict]: # what each step's run.json holds
     "Train one or more of the three steps."
@@ -203,7 +204,7 @@ def train(
     teacher = _teacher(bank, config.actions) if bank and 3 in steps else None
     _check(config, steps, init, protocol, teacher)
     source = {s: _source(s, first, steps, init, out) for s in steps}
-    clips = _clips(data, config, protocol, boxes, frames)
+    clips = _clips(data, config, protocol, boxes, frames, videos)
     if not config.pixels: kw['augment'] = BoxAugment(config.activities, **(augment or {}))
     folders = {s: _fresh(out/RECIPES[s].name, overwrite) for s in steps}
     runs = []
@@ -215,7 +216,7 @@ def train(
         if step == first: model = create_model(cfg, pretrained, TRUNK if weights == 'tiny' else weights, i3d_weights)
         else: model = next_step(*_before(source[step]), cfg)
         if step == 3 and config.method == 'series': model.set_text(teacher)
-        note = dict(seed=seed, protocol=protocol, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)
+        note = dict(seed=seed, protocol=protocol, videos=videos, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)
         made = recipe(step, cfg.pixels, **(changes or {}))
         by_action = detect_dataset(data).action_weights if made.weigh_actions else None
         runs.append(train_step(model, cfg, clips, folders[step], made, teacher if distils else None, by_action, note=note, selects=PROTOCOLS[protocol][1] is not None, **kw))
@@ -240,7 +241,7 @@ def _together(scores:list[dict])->dict:
 def evaluate(
     model:Path, # a checkpoint, or a list of several, which are asked together
     data:Path, # dataset folder in the official layout of Volleyball or Collective Activity
-    split:str='test', # 'train', 'val', 'trainval' or 'test'
+    split:str='test', # 'train', 'val', 'trainval' or 'test', or numbers of videos
     boxes:str='annotation', # see `read_volleyball`
     frames:str='required', # 'required' or 'available', see `read_volleyball`
     out:Path=None, # folder for evaluation.json and confusion.png; None: write nothing
