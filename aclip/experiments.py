@@ -104,13 +104,14 @@ _STEPS = [('mirror images in training', dict(flip=0.)), ('label smoothing', dict
 
 def _undone(steps): return Run('AFormer', image=tuple({k: v for _,undo in reversed(steps) for k,v in undo.items()}.items()))
 
-_DEEP = tuple(dict(heads=4, layers=3).items())
+_ON_SUM = (('fused', True),)
 _BASES = tuple(_TABLE1)
 
+def _all(learn=()): return Together(tuple(replace(_aclip(b), learn=learn) for b in _BASES))
+
 TABLES['steps'] = [Row('one block, small shifts and zooms', _undone(_STEPS)), *(Row(f'+ {name}', _undone(_STEPS[i:])) for i,(name,_) in enumerate(_STEPS, 1)),
-                   Row('+ three blocks of four heads', Run('AFormer', image=_DEEP)), Row('ActivityCLIP on that', Run('AFormer', 'aclip', (), 'teacher', (), _DEEP)),
-                   Row('three base models together', Together(tuple(map(Run, _BASES)))), Row('their ActivityCLIPs together', Together(tuple(map(_aclip, _BASES)))),
-                   Row('and that on three blocks', Together((*map(_aclip, _BASES), Run('AFormer', 'aclip', (), 'teacher', (), _DEEP))))]
+                   Row('three blocks of four heads instead', Run('AFormer', image=(('heads', 4), ('layers', 3)))), Row('one block, + its text branch', _aclip('AFormer')), Row('+ the loss on the sum', replace(_aclip('AFormer'), learn=_ON_SUM)),
+                   Row('three base models together', Together(tuple(map(Run, _BASES)))), Row('+ their text branches', _all()), Row('+ the loss on the sum, all', _all(_ON_SUM))]
 
 # %% ../nbs/46_experiments.ipynb #1c7fb26c
 @dataclass(frozen=True)
