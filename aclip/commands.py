@@ -52,7 +52,7 @@ RECIPES = {1: Recipe('1-backbone', 200, 1e-5,  8, 0, 'constant', 0.),
 
 # %% ../nbs/41_commands.ipynb #4fc31740
 BOX_RECIPES = {2: Recipe('2-relation', 40, 2e-3, 64, 4, 'cosine', .05, smoothing=.1, action_weight=3., clip=1., weigh_actions=False),
-               3: Recipe('3-text',     12, 2e-3, 64, 1, 'cosine', .05, smoothing=.1, clip=1.)}
+               3: Recipe('3-text',      8, 2e-3, 64, 1, 'cosine', .05, smoothing=.1, clip=1.)}
 
 # %% ../nbs/41_commands.ipynb #fe8b332f
 def recipe(
