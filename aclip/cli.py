@@ -250,7 +250,7 @@ def _params(a):
 
 # %% ../nbs/42_cli.ipynb #76fecc4b
 def _table_options(p):
-    p.add_argument('which', choices=('1', '3', '4', '5', 'beyond', 'steps'), help='number of the table in the paper; beyond: teachers, temperature, prompts, loss; steps: what makes an image branch on boxes good')
+    p.add_argument('which', choices=('1', '3', '4', '5', 'beyond', 'steps', 'room'), help='number of the table in the paper; beyond: teachers, temperature, prompts, loss; steps: what makes a model on boxes good; room: text branches on image branches that know less')
     p.add_argument('--data', metavar='DIR', help='dataset folder in the official Volleyball layout; for boxes its annotations are enough; not needed with --show')
     p.add_argument('--out', default='runs', metavar='DIR', help='folder of all runs, shared by all tables; a stopped table goes on; default runs')
     p.add_argument('--features', default='boxes', choices=('boxes', 'frames'), help='what the image branch sees; default boxes')

@@ -275,7 +275,7 @@ def doubts(
     model:Path, # a checkpoint, or better a list of several, see `evaluate`
     data:Path, # dataset folder in the official layout of Volleyball or Collective Activity
     split:str='test', # 'train', 'val', 'trainval' or 'test', or numbers of videos
-    below:float=.02, # probability of the label under which it is doubted
+    below:float=.05, # probability of the label under which it is doubted
     boxes:str='annotation', # see `read_volleyball`
     frames:str='required', # 'required' or 'available', see `read_volleyball`
     workers:int=2, # processes that decode frames

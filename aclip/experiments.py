@@ -113,6 +113,10 @@ TABLES['steps'] = [Row('one block, small shifts and zooms', _undone(_STEPS)), *(
                    Row('three blocks of four heads instead', Run('AFormer', image=(('heads', 4), ('layers', 3)))), Row('one block, + its text branch', _aclip('AFormer')), Row('+ the loss on the sum', replace(_aclip('AFormer'), learn=_ON_SUM)),
                    Row('three base models together', Together(tuple(map(Run, _BASES)))), Row('+ their text branches', _all()), Row('+ the loss on the sum, all', _all(_ON_SUM))]
 
+# What a text branch adds to an image branch that knows less of the boxes: each image branch, then with and without a teacher.
+TABLES['room'] = [Row(f"{' + '.join(known)}: {name}", replace(run, image=(('geometry', known),))) for known in (('place', 'size'), ('place', 'size', 'team'))
+                  for name,run in (('AFormer', Run('AFormer')), ('ACLIP(AFormer)', _aclip('AFormer')), ('without L_KD', Run('AFormer', 'aclip')))]
+
 # %% ../nbs/46_experiments.ipynb #1c7fb26c
 @dataclass(frozen=True)
 class Setup:
