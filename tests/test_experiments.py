@@ -6,6 +6,7 @@ from aclip.arg import ARG
 from aclip.aformer import AFormer
 from aclip.boxes import GEOMETRY, BoxAugment, BoxFeatures, box_geometry, mirror_activities, mirror_boxes
 from aclip.checkpoint import CheckpointError, load_tensors
+from aclip.commands import doubts, evaluate, train
 from aclip.core import ActivityCLIP
 from aclip.data.volleyball import ACTIONS, ACTIVITIES
 from aclip.dualai import DualAI
@@ -152,6 +153,17 @@ def test_several_models_are_asked_together(world, tmp_path):
     assert said['confusion'] == r['confusion'] and said['protocol'] == 'fixed' and said['model'].count('best.safetensors') == 2
     once = aclip_json('evaluate', '--data', world, '--mirror', '--model', files[0], files[0])
     assert once['confusion'] == aclip_json('evaluate', '--data', world, '--mirror', '--model', files[0])['confusion']
+
+def test_videos_by_their_numbers(world, tmp_path):
+    "Leave-one-out: train on some videos, test on another; and labels that the model doubts there."
+    config = Config(list(ACTIVITIES), list(ACTIONS), model='aformer', features='boxes', d=32)
+    run, = train(world, tmp_path, config, (2,), protocol='fixed', videos=[4, 5, 8], changes=dict(epochs=2), progress=False)
+    assert run['clips'][0] == 12 and run['videos'] == [4, 5, 8]
+    e = evaluate(tmp_path/'2-relation'/'best.safetensors', world, [1], progress=False)
+    assert e['clips'] == 4 and e['split'] == [1]
+    d = doubts(tmp_path/'2-relation'/'best.safetensors', world, [1], below=1.1)
+    assert {r['clip'].split('/')[0] for r in d} == {'1'} and len(d) == 4 and [r['p_label'] for r in d] == sorted(r['p_label'] for r in d)
+    assert sum(r['label'] == r['said'] for r in d) == sum(e['confusion'][i][i] for i in range(8)) and doubts(tmp_path/'2-relation'/'best.safetensors', world, [1], below=0.) == []
 
 def test_a_split_of_one_activity(world, tmp_path):
     root = tmp_path/'one'
