@@ -77,7 +77,7 @@ def read_manifest(
     if there.get('version') != VERSION: raise CheckpointError(f"{folder}: a store of version {there.get('version')}, this aclip reads version {VERSION}; {_ADVICE}")
     return there
 
-# %% ../nbs/33_store.ipynb #f512e624
+# %% ../nbs/33_store.ipynb #c017678a
 @patch
 def _card(self:FeatureStore, part:FrozenPart, clips:list, size:tuple, n_actors:int)->dict:
     "The manifest of a new store."
@@ -90,11 +90,12 @@ def _card(self:FeatureStore, part:FrozenPart, clips:list, size:tuple, n_actors:i
 def _check(self:FeatureStore, card:dict):
     "Refuse a store of something else than `card` says, and all that is not in it."
     there = self.manifest
-    differ = [f'{k} {there[k]} instead of {v}' for k,v in self._asked.items() if v is not None and there[k] != v]
-    differ += [f'{k} {there[k]} instead of {card[k]}' for k in ('model', 'size', 'n_actors', 'frames', 'width') if there[k] != card[k]]
+    differ = [f'{k} {there[k]} instead of {v}' for k,v in {**self._asked, 'kind': card['kind']}.items() if v is not None and there[k] != v]
+    same_kind = there['kind'] == card['kind']                # else model and width differ for no other reason
+    differ += [f'{k} {there[k]} instead of {card[k]}' for k in ('model', 'width')*same_kind + ('size', 'n_actors', 'frames') if there[k] != card[k]]
     moved = [n for n,d in card['clips'].items() if there['clips'].get(n, d) != d]
     if moved: differ.append(f'other boxes or frames in {len(moved)} clips, such as {moved[0]}')
-    if differ: raise CheckpointError(f"{self.folder}: holds {there['kind']} of another model or other data: {'; '.join(differ)}; {_ADVICE}")
+    if differ: raise CheckpointError(f"{self.folder}: holds features of another model or other data: {'; '.join(differ)}; {_ADVICE}")
     unknown = [n for n in card['clips'] if n not in there['clips']]
     if unknown: raise CheckpointError(f"{self.folder}: holds {len(there['clips'])} clips, but not {unknown[0]}{f' and {len(unknown) - 1} more' if unknown[1:] else ''}; what a store holds is fixed when it is made: {_ADVICE}, and name all splits")
 
