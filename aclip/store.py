@@ -32,7 +32,7 @@ def clip_digest(
     said = json.dumps([clip.name, [f.name for f in clip.frames], [int(s) for s in clip.size], clip.boxes.shape])
     return sha256(said.encode() + clip.boxes.tobytes()).hexdigest()[:16]
 
-# %% ../nbs/33_store.ipynb #69583ec0
+# %% ../nbs/33_store.ipynb #7a4920a6
 VERSION = 1                                                 # of the layout; raised when older readers would misread a store
 
 class FeatureStore:
@@ -54,7 +54,7 @@ class FeatureStore:
     @property
     def kind(self)->str: # None while it is open
         "What it holds, 'crops' or 'actors'."
-        return (self.manifest or self._asked)['kind']
+        return self._asked['kind'] or (self.manifest or {}).get('kind')
 
 # %% ../nbs/33_store.ipynb #3e699598
 _ADVICE = "choose another folder, or delete this one to compute it again"
