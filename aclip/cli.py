@@ -1,4 +1,4 @@
-"""`aclip demo, doctor, world, text-bank, train, evaluate, predict, params, table`: every subcommand has `--help`, and `--json` for machines.
+"""`aclip demo, doctor, world, text-bank, features, train, evaluate, predict, params, table`: every subcommand has `--help`, and `--json` for machines.
 
 Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 
@@ -99,6 +99,25 @@ def _bank(a):
     K,P,D = bank.features.shape
     return dict(file=a.out, labels=list(bank.labels), prompts=list(bank.prompts), width=D, tau=bank.tau, source=bank.source),f"{a.out}: {K} labels, {P} prompts, width {D}, tau {bank.tau:.4f}"
 
+# %% ../nbs/42_cli.ipynb #5e0c71c2
+def _features_options(p):
+    _data(p)
+    p.add_argument('--model', required=True, metavar='FILE', help='checkpoint, of step 2 or 3 for actors')
+    p.add_argument('--out', required=True, metavar='DIR', help='folder of the store, new, or one that goes on')
+    p.add_argument('--kind', choices=('crops', 'actors'), help="'actors' (default): actor features, for step 3; 'crops': before the embedding, for steps 2 and 3, about 25 times as large")
+    p.add_argument('--split', nargs='+', default=['train', 'val', 'test'], choices=('train', 'val', 'trainval', 'test'), help='default train val test; fixed when the store is made')
+    p.add_argument('--dtype', choices=('float16', 'float32'), help='of the stored numbers; default float16')
+    p.add_argument('--precision', choices=('fp32', 'fp16', 'bf16'), help='in which they are computed; mixed precision on a GPU; default fp32')
+    p.add_argument('--per-shard', type=_from(1), metavar='N', help='clips in a file, what a kill costs at most; default 16')
+
+def _features(a):
+    from aclip.commands import store_features
+    r = store_features(a.model, a.data, a.out, a.kind, a.split, a.boxes, 'available' if a.available else 'required', a.workers, not a.quiet, dtype=a.dtype, precision=a.precision, per_shard=a.per_shard)
+    lines = [f"{a.out}: {r['kind']} of {r['clips']} clips, {r['frames']} frames, {r['bytes']/1e6:.1f} MB"]
+    if r['computed']: lines.append(f"{r['computed']} clips computed in {r['seconds']:.0f} s, {r['frames_per_second']:.1f} frames a second: " + ', '.join(f'{k} {v:.0%}' for k,v in r['share'].items()))
+    if r['missing']: lines.append(f"missing: shards {' '.join(map(str, r['missing']))}, the share of other processes")
+    return r,'\n'.join(lines)
+
 # %% ../nbs/42_cli.ipynb #6b83d20e
 def _arg_options(g):
     g.add_argument('--graphs', type=_from(1), metavar='N', help='relation graphs; default 16')
@@ -134,7 +153,7 @@ def _train_options(p):
     p.add_argument('--seed', type=int, default=0, metavar='N', help='default 0')
     p.add_argument('--precision', default='fp32', choices=('fp32', 'fp16', 'bf16'), help='mixed precision on a GPU')
     p.add_argument('--overwrite', action='store_true', help='replace checkpoints that are there')
-    p.add_argument('--precompute', action='store_true', help='steps 2 and 3: run the frozen backbone once over all frames and keep the crops in memory')
+    p.add_argument('--store', metavar='DIR', help='steps 2 and 3: train on features from this folder, by aclip features; what is missing is computed, so that the frozen backbone sees each frame once')
     p.add_argument('--tiny', action='store_true', help='other defaults, for a first try: minutes on a laptop, nothing to download')
     g = p.add_argument_group('recipe (default: as in the paper and the official ARG code; for boxes alone, one chosen on the validation videos)')
     for name,kind in (('epochs', _from(1)), ('lr', _from(0, float)), ('bs', _from(1)), ('warmup', _from(0, float)), ('wd', _from(0, float)), ('smoothing', _from(0, float)), ('action-weight', _from(0, float)), ('clip', _from(0, float))): g.add_argument(f'--{name}', type=kind)
@@ -196,7 +215,7 @@ def _train(a):
     if (a.steps is None or 3 in a.steps) and not (a.bank or a.no_kd or a.series): raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
     from aclip.commands import train
     from aclip.data.datasets import detect_dataset
-    from aclip.features import CropStore
+    from aclip.store import FeatureStore
     from aclip.zoo import Config
     adapt = dict(adapt='scratch') if a.scratch else dict(r=a.r, alpha=a.alpha)
     text = {} if a.series else dict(**adapt, layers=a.layers, text_actions=a.text_actions, learn_tau=a.learn_tau)
@@ -207,7 +226,7 @@ def _train(a):
     changes = {k: getattr(a, k) for k in ('epochs', 'lr', 'bs', 'warmup', 'wd', 'schedule', 'smoothing', 'action_weight', 'clip')}
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
     runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd and not a.series else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
-                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, dict(flip=0.) if a.no_flip else None, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=CropStore() if a.precompute else None)
+                 not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, dict(flip=0.) if a.no_flip else None, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=FeatureStore(a.store) if a.store else None)
     line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, best MCA {100*r['best']['mca']:.1f} ({a.protocol})"
     return runs,'\n'.join([*map(line, runs), f"checkpoints in {a.out}"])
 
@@ -281,6 +300,7 @@ _COMMANDS = {'demo': (_demo_options, _demo, 'the method at work on a drawn world
              'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
              'world': (_world_options, _world, 'draw a small synthetic dataset'),
              'text-bank': (_bank_options, _bank, "encode the action labels with CLIP's text encoder, once"),
+             'features': (_features_options, _features, 'run the frozen image branch over all frames, once, and store what it says'),
              'train': (_train_options, _train, 'train any of the three steps'),
              'evaluate': (_evaluate_options, _evaluate, 'MCA, MPCA and confusion matrix of a checkpoint'),
              'predict': (_predict_options, _predict, 'activity and actions for frames of your own'),

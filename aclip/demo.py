@@ -19,10 +19,10 @@ from .commands import RECIPES, _machine, _teacher, evaluate, recipe, train, trai
 from .data.clips import clip_dl
 from .data.synthetic import check_world, make_world
 from .data.volleyball import ACTION_WEIGHTS, ACTIONS, ACTIVITIES, read_volleyball
-from .features import CropStore
 from .learner import predict_scores
 from .metrics import mean_sd, plot_confusion
 from .report import picture, side_by_side, table, write_page
+from .store import FeatureStore
 from .tiny_clip import TRUNK
 from .visual import plot_differences, plot_history, show_clip, show_relation
 from .zoo import Config, create_model, load_model
@@ -73,7 +73,7 @@ def run_seed(
     "Draw the world of a seed, train on its training videos, select on validation videos, test once on test videos."
     say = print if progress else lambda text: None
     say(f"seed {seed}: drawing {world['clips']} clips")
-    root,kw = make_world(out/'world', seed=seed, progress=progress, **world),dict(seed=seed, progress=False, store=CropStore())
+    root,kw = make_world(out/'world', seed=seed, progress=progress, **world),dict(seed=seed, progress=False, store=FeatureStore(kind='crops', channels_last=False))
     image,*both = (f.parent for f in _checkpoints(out))
     say(f'seed {seed}: {IMAGE}, {training[2]["epochs"]} epochs')
     runs = [_once(image, _image_branch, image, root, config, training=training[2], **kw)]

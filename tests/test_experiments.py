@@ -86,7 +86,7 @@ def test_train_evaluate(world, tmp_path):
     assert r['mirror'] and r['clips'] == 8 and r['activity']['MCA'] >= 75
     refused('train', *common, '--bank', 'random', '--steps', 1, 2, '--out', tmp_path/'no', says=['no backbone', 'begin with step 2'])
     refused('train', *common, '--no-kd', '--backbone-weights', 'tiny', '--out', tmp_path/'no', says=["features 'boxes' have no place for backbone weights"])
-    refused('train', *common, '--no-kd', '--precompute', '--out', tmp_path/'no', says=['BoxFeatures'])
+    refused('train', *common, '--no-kd', '--store', tmp_path/'store', '--out', tmp_path/'no', says=['BoxFeatures', 'leave the store out'])
 
 @pytest.mark.parametrize('model', ['arg', 'dualai'])
 def test_other_base_models_train(model, world, tmp_path):
