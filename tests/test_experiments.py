@@ -6,6 +6,7 @@ from aclip.arg import ARG
 from aclip.aformer import AFormer
 from aclip.boxes import GEOMETRY, BoxAugment, BoxFeatures, box_geometry, mirror_activities, mirror_boxes
 from aclip.checkpoint import CheckpointError, load_tensors
+from aclip.cli import parser
 from aclip.commands import doubts, evaluate, train
 from aclip.core import ActivityCLIP
 from aclip.data.volleyball import ACTIONS, ACTIVITIES
@@ -57,6 +58,11 @@ def test_geometry_of_each_group(group):
     for x,y in zip(box_geometry(boxes[:, :, p], [group]), (numbers, lengths)): assert torch.allclose(x, y[:, :, p], atol=1e-5)
     for x,y in zip(box_geometry(torch.cat([boxes, torch.zeros(2, 2, 3, 4)], 2), [group]), (numbers, lengths)): assert torch.allclose(x[:, :, :6], y, atol=1e-5) and not x[:, :, 6:].any()
     assert all(x.isfinite().all() for x in box_geometry(boxes[:, :, :1], [group])) and lengths.abs().max() < 4
+
+def test_the_command_knows_every_name():
+    "Choices that the command spells out, so that it need not load torch, are those of the library."
+    choices = lambda command, option: {*next(a for c in parser()._subparsers._group_actions for a in c.choices[command]._actions if a.dest == option).choices}
+    assert choices('train', 'geometry') == {*GEOMETRY} and choices('table', 'which') == {*TABLES}
 
 def test_the_mirror_of_a_mirror():
     boxes = batch(2, 6)[1]
