@@ -7,7 +7,7 @@ Docs: https://aclip-gar.github.io/aclip/core.html.md"""
 # %% auto #0
 __all__ = ['find_relation', 'TwoBranch', 'ActivityCLIP', 'fresh_copy', 'SeriesCLIP']
 
-# %% ../nbs/30_core.ipynb #f79dac05
+# %% ../nbs/30_core.ipynb #65fbdcba
 import copy, math
 import torch
 from fastcore.basics import patch
@@ -17,7 +17,7 @@ from .base import ActivityClassifier
 from .clip import TextBank
 from .image2text import Image2Text
 from .layers import zero_padded
-from .lora import lora_view
+from .lora import lora_view, relate_both
 
 # %% ../nbs/30_core.ipynb #a0f0c27e
 def find_relation(
@@ -59,9 +59,10 @@ class TwoBranch(nn.Module):
         self.base.eval()
         return self
 
-# %% ../nbs/30_core.ipynb #e15c9ea8
+# %% ../nbs/30_core.ipynb #83f60494
 class ActivityCLIP(TwoBranch):
     "An image branch, frozen, with a text branch plugged in (Sec. 3.2, Fig. 2)."
+    one_pass = False                                         # True: both relations in one pass where nothing learns, see below
     def __init__(self,
         base:nn.Module, # a trained image branch, as for `TwoBranch`
         r:int=7, # rank of LoRA; the paper: 7 for ARG, 6 for AFormer, 2 for Dual-AI
@@ -105,7 +106,7 @@ def train(self:ActivityCLIP,
         if isinstance(m, _BatchNorm): m.eval()               # its running statistics are the image branch's own
     return self
 
-# %% ../nbs/30_core.ipynb #58fc8759
+# %% ../nbs/30_core.ipynb #2646ef99
 @patch
 def text_branch(self:ActivityCLIP,
     x:Tensor, # the image branch's actor features (B, T, N, D1)
@@ -114,12 +115,17 @@ def text_branch(self:ActivityCLIP,
 )->dict[str,Tensor]: # activity_text (B, G), text (B, T, N, D2), and action_text (B, N, K) where asked for
     "Actor features -> text-like features -> relation -> scores. This is all that trains."
     text,back = self.image2text(x, None if mask is None else mask[:, None])
-    y = self.dropout(self.text_relation(back, boxes, mask))
+    return self._text_scores(self.text_relation(back, boxes, mask), text, mask)
+
+@patch
+def _text_scores(self:ActivityCLIP, y:Tensor, text:Tensor, mask:Tensor=None)->dict[str,Tensor]:
+    "The end of the text branch: from its relation's output to what `text_branch` gives."
+    y = self.dropout(y)
     out = dict(activity_text=self.text_activity(y, mask), text=text)
     if self.text_action is not None: out['action_text'] = self.text_action(y).mean(1)
     return out
 
-# %% ../nbs/30_core.ipynb #2a7668bb
+# %% ../nbs/30_core.ipynb #4cdb8333
 @patch
 def forward(self:ActivityCLIP,
     frames:Tensor, # (B, T, 3, H, W) uint8, or what `base.embed` takes
@@ -127,10 +133,22 @@ def forward(self:ActivityCLIP,
     mask:Tensor=None, # (B, N), True for a real actor
 )->dict[str,Tensor]: # activity (B, G), action (B, N, K), activity_image, activity_text, text (B, T, N, D2)
     "Both branches and the sum of their activity scores; actions come from the image branch."
+    if self.one_pass and self.adapt == 'lora' and not (self.training or torch.is_grad_enabled()): return self._in_one_pass(frames, boxes, mask)
     with torch.no_grad():
         x = self.base.embed(frames, boxes, mask)
         activity_image,action = self.base.classify(self.relation(x, boxes, mask), mask)
     out = self.text_branch(x, boxes, mask)
+    return dict(activity=activity_image + out['activity_text'], action=action, activity_image=activity_image, **out)
+
+# %% ../nbs/30_core.ipynb #ab4d8edc
+@patch
+def _in_one_pass(self:ActivityCLIP, frames:Tensor, boxes:Tensor, mask:Tensor=None)->dict[str,Tensor]:
+    "As `forward`, in eval mode and without gradients."
+    x = self.base.embed(frames, boxes, mask)
+    text,back = self.image2text(x, None if mask is None else mask[:, None])
+    y_image,y_text = relate_both(self.text_relation, x, back, boxes, mask)
+    activity_image,action = self.base.classify(y_image, mask)
+    out = self._text_scores(y_text, text, mask)
     return dict(activity=activity_image + out['activity_text'], action=action, activity_image=activity_image, **out)
 
 # %% ../nbs/30_core.ipynb #5a1e36e4
