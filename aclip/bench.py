@@ -7,10 +7,10 @@ Docs: https://aclip-gar.github.io/aclip/bench.html.md"""
 # %% auto #0
 __all__ = ['FULL', 'QUICK', 'PLAIN', 'CLIPS', 'in_turns', 'row', 'Sizes', 'AFormerTorch', 'DualAILoop', 'random_actors',
            'text_model', 'bench_relations', 'bench_one_pass', 'Clock', 'clocked', 'drawn_clips', 'bench_store',
-           'product_rate', 'bench_floor', 'bench_growth', 'bench', 'bench_text']
+           'product_rate', 'bench_floor', 'bench_growth', 'bench', 'bench_text', 'write_bench']
 
-# %% ../nbs/47_bench.ipynb #53e51976
-import resource, sys, tempfile, time
+# %% ../nbs/47_bench.ipynb #8cde24eb
+import json, resource, sys, tempfile, time
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -67,7 +67,7 @@ def row(
     digits = lambda v: float(f'{v:.4g}')
     return dict(name=name, ours_s=digits(ours), other_s=digits(other), speedup=digits(other/ours), other=what)
 
-# %% ../nbs/47_bench.ipynb #28abab1d
+# %% ../nbs/47_bench.ipynb #fb6052dc
 @dataclass
 class Sizes:
     "How much the bench does."
@@ -76,6 +76,7 @@ class Sizes:
     size:tuple=(720, 1280) # height and width of frames
     backbone:str='inception_v3' # timm name
     widths:dict=field(default_factory=lambda: {k: b.d for k,b in BASES.items()}) # of actor features, by base model
+    layers:int=6 # of Image2Text
     bs:int=BOX_RECIPES[3].bs # clips of a training batch on boxes
     epochs:int=3 # turns of the epochs with and without the store
     grow:dict=field(default_factory=lambda: dict(clips=[1, 2, 4, 8, 16], actors=[3, 6, 12, 24, 48], frames=[3, 6, 9, 18, 27], ranks=[1, 4, 16, 64, 128])) # what grows, and through which values
@@ -125,7 +126,7 @@ class DualAILoop(nn.Module):
             out.append(y)
         return torch.stack(out).mean(0)
 
-# %% ../nbs/47_bench.ipynb #ea1ac937
+# %% ../nbs/47_bench.ipynb #c57dd566
 def random_actors(
     clips:int, # B
     frames:int, # T
@@ -143,13 +144,14 @@ def text_model(
     name:str, # a base model, key of `BASES`
     d:int, # width of actor features
     r:int=None, # rank of LoRA; None: the paper's
+    layers:int=6, # of Image2Text
     **relation, # arguments of the base model
 )->ActivityCLIP: # on the device at hand; its image branch has no backbone
     "A model whose relations are what matters."
     base = BASES[name]
-    return ActivityCLIP(base.build(BoxFeatures(d), len(ACTIVITIES), len(ACTIONS), 0., **relation), r or base.r, dropout=0.).to(default_device())
+    return ActivityCLIP(base.build(BoxFeatures(d), len(ACTIVITIES), len(ACTIONS), 0., **relation), r or base.r, layers=layers, dropout=0.).to(default_device())
 
-# %% ../nbs/47_bench.ipynb #0769a8ab
+# %% ../nbs/47_bench.ipynb #7d4f02ae
 def _learns(relation, x, boxes):
     "A function that runs a relation forward and backward."
     relation.requires_grad_(True)
@@ -163,12 +165,12 @@ def bench_relations(
     rows = []
     for name,(plain,what) in PLAIN.items():
         d,frames = sizes.widths[name],BASES[name].n_frames[0]
-        rel,actors = text_model(name, d).relation.eval(),random_actors(sizes.clips, frames, 12, d)     # eval: no dropout in either
+        rel,actors = text_model(name, d, layers=0).relation.eval(),random_actors(sizes.clips, frames, 12, d)     # eval: no dropout in either
         seconds = in_turns(_learns(rel, *actors), _learns(plain(rel).to(default_device()), *actors), n=sizes.turns)
         rows.append(row(f'{name}: relation of {sizes.clips} clips, forward and backward', *seconds, what))
     return rows
 
-# %% ../nbs/47_bench.ipynb #d629b290
+# %% ../nbs/47_bench.ipynb #cfe6bd93
 @torch.no_grad()
 def bench_one_pass(
     sizes:Sizes=FULL, # how much
@@ -176,7 +178,7 @@ def bench_one_pass(
     "Both relations in one pass, against one after the other."
     rows = []
     for name in BASES:
-        d,frames,model = sizes.widths[name],BASES[name].n_frames[0],text_model(name, sizes.widths[name]).eval()
+        d,frames,model = sizes.widths[name],BASES[name].n_frames[0],text_model(name, sizes.widths[name], layers=0).eval()
         for clips in sorted({1, sizes.clips}):
             x,boxes = random_actors(clips, frames, 12, d)
             def two(): model.relation(x, boxes); model.text_relation(x, boxes)
@@ -216,7 +218,7 @@ def clocked(
     with learn.no_bar(), learn.no_logging(): learn.fit(1, recipe.lr)
     return clock
 
-# %% ../nbs/47_bench.ipynb #12b3578b
+# %% ../nbs/47_bench.ipynb #afa4cc4b
 CLIPS = 3493                                                 # of Volleyball's training and validation videos
 
 def drawn_clips(
@@ -231,7 +233,7 @@ def bench_store(
     sizes:Sizes=FULL, # how much
 )->tuple[list[dict],dict]: # rows; what `FeatureStore.fill` says
     "An epoch of the third step with the image branch recomputed and from the store, and what it costs to fill that."
-    config = Config(list(ACTIVITIES), list(ACTIONS), step=3, backbone=sizes.backbone, d=sizes.widths['arg'], size=sizes.size)
+    config = Config(list(ACTIVITIES), list(ACTIONS), step=3, backbone=sizes.backbone, d=sizes.widths['arg'], size=sizes.size, text=dict(layers=sizes.layers))
     model,store = create_model(config).to(default_device()).eval(),FeatureStore(kind='actors')
     loaders = lambda clips, bs: clip_dls(clips, clips[:1], bs, sizes.size, config.n_frames, n_actors=12)
     filled = store.fill(FrozenPart(model, 'actors'), clips, sizes.size, 12)
@@ -246,7 +248,7 @@ def bench_store(
     return [row(f'arg: an epoch of the third step from the store, {CLIPS} clips of {size}', ours, other, f'the image branch recomputed; {few.train.n} clips measured, scaled by count'),
             row(f'extraction of a frame of {size}', frame, frame*share['decoding'], f"waiting for decoding alone; {filled['frames_per_second']:.2f} frames a second: {parts}")],filled
 
-# %% ../nbs/47_bench.ipynb #19b0a3e7
+# %% ../nbs/47_bench.ipynb #bf7a1e12
 def product_rate(
     n:int=None, # rows and columns; None: what keeps the device busy
     turns:int=9, # how often
@@ -263,7 +265,7 @@ def bench_floor(
     "A training step of the third step on boxes alone, against its matrix products."
     rows,counts = [],{}
     for name in BASES:
-        config = Config(list(ACTIVITIES), list(ACTIONS), step=3, model=name, features='boxes', text=dict(d2=128))
+        config = Config(list(ACTIVITIES), list(ACTIONS), step=3, model=name, features='boxes', text=dict(d2=128, layers=sizes.layers))
         many = clips*(sizes.bs*2//len(clips) + 1)
         model,dls = create_model(config).to(default_device()),clip_dls(many, many[:1], sizes.bs, None, config.n_frames, num_workers=0, n_actors=12)
         first = product_rate(turns=sizes.turns)
@@ -274,7 +276,7 @@ def bench_floor(
         rows.append(row(f'{name}: a training step of the third step on boxes, {sizes.bs} clips', median(seconds), counts[name]['flops']/rate, f'its matrix products alone, at {rate/1e9:.0f} GFLOP/s'))
     return rows,counts
 
-# %% ../nbs/47_bench.ipynb #e9775bb7
+# %% ../nbs/47_bench.ipynb #7653cb8d
 def bench_growth(
     sizes:Sizes=FULL, # how much
 )->dict: # what grows -> base model -> pairs of its value and seconds
@@ -285,13 +287,13 @@ def bench_growth(
         for v in values:
             at = dict(clips=2, frames=3, actors=12, ranks=8) | {what: v}
             for name in BASES:
-                model = text_model(name, d := sizes.widths[name], min(at['ranks'], d), **(dict(norm='features') if name == 'arg' else {})).train()
+                model = text_model(name, d := sizes.widths[name], min(at['ranks'], d), sizes.layers, **(dict(norm='features') if name == 'arg' else {})).train()
                 x,boxes = random_actors(at['clips'], at['frames'], at['actors'], d)
                 def run(): model.zero_grad(); model.text_branch(x, boxes)['activity_text'].square().mean().backward()
                 grown[what][name].append([v, float(f'{in_turns(run, n=sizes.turns)[0]:.4g}')])
     return grown
 
-# %% ../nbs/47_bench.ipynb #c54eadf1
+# %% ../nbs/47_bench.ipynb #680e8ae3
 def _peak()->dict:
     "Largest memory so far, in GiB: of this process, and of tensors on the GPU."
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**30 if sys.platform == 'darwin' else 2**20)
@@ -329,3 +331,11 @@ def bench_text(
     for r in result['rows']: lines += [f"{r['name']:88s}{seconds(r['ours_s'])}{seconds(r['other_s'])}{r['speedup']:9.2f}", f"    other: {r['other']}"]
     lines += ['largest memory so far, GiB: ' + ', '.join(f"{k} {' / '.join(f'{g:.2f}' for g in v.values())}" for k,v in result['peak_gib'].items())]
     return '\n'.join([*lines, f"{'quick sizes, ' if result['quick'] else ''}{m['system']} {m['machine']}, {m['threads']} threads, GPU {m['gpu']}, torch {m['torch']}, {result['date']}, commit {result['commit']}, {result['seconds']} s"])
+
+def write_bench(
+    result:dict, # from `bench`
+    path:Path, # file to write, .json
+)->Path: # `path`
+    "Keep a bench."
+    Path(path).write_text(json.dumps(result, indent=1) + '\n')
+    return Path(path)

@@ -1,4 +1,4 @@
-"""`aclip demo, doctor, world, text-bank, features, train, evaluate, predict, params, table`: every subcommand has `--help`, and `--json` for machines.
+"""`aclip demo, doctor, world, text-bank, features, train, evaluate, predict, params, table, bench`: every subcommand has `--help`, and `--json` for machines.
 
 Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 
@@ -292,10 +292,21 @@ def _table(a):
     if a.results: write_results(a.results, a.which, a.out, setup)
     return rows,table_text(rows)
 
+# %% ../nbs/42_cli.ipynb #5dde4156
+def _bench_options(p):
+    p.add_argument('--quick', action='store_true', help='small sizes, less than a minute')
+    p.add_argument('--results', metavar='FILE', help='also write everything that was measured to this file')
+
+def _bench(a):
+    from aclip.bench import FULL, QUICK, bench, bench_text, write_bench
+    r = bench(QUICK if a.quick else FULL, (lambda text: None) if a.quiet else print)
+    if a.results: write_bench(r, a.results)
+    return r['rows'],bench_text(r)
+
 # %% ../nbs/42_cli.ipynb #13f9f3f9
 TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine')
 
-# %% ../nbs/42_cli.ipynb #9a4bb236
+# %% ../nbs/42_cli.ipynb #f2e3ec63
 _COMMANDS = {'demo': (_demo_options, _demo, 'the method at work on a drawn world, in minutes, with a report'),
              'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
              'world': (_world_options, _world, 'draw a small synthetic dataset'),
@@ -305,6 +316,7 @@ _COMMANDS = {'demo': (_demo_options, _demo, 'the method at work on a drawn world
              'evaluate': (_evaluate_options, _evaluate, 'MCA, MPCA and confusion matrix of a checkpoint'),
              'predict': (_predict_options, _predict, 'activity and actions for frames of your own'),
              'table': (_table_options, _table, 'run a table of the paper with seeds, and show it beside the printed one'),
+             'bench': (_bench_options, _bench, 'ours beside the plain way, in turns, on this machine: seconds, and how many times faster'),
              'params': (_params_options, _params, "every count of parameters in the paper's tables, beside ours")}
 
 def parser(

@@ -18,7 +18,7 @@ FLOORS = {1: {'layers', 'clip', 'distill', 'lora', 'metrics', 'data.clips', 'che
           4: {'core'},
           5: {'zoo', 'features', 'store'},
           6: {'learner'},
-          7: {'visual', 'report', 'demo', 'experiments', 'commands', 'params', 'cli'}}
+          7: {'visual', 'report', 'demo', 'experiments', 'commands', 'params', 'bench', 'cli'}}
 FLOOR = {room: n for n,rooms in FLOORS.items() for room in rooms}
 
 TOP = {'nbs', 'aclip', 'tests', 'settings.ini', 'setup.py', '_quarto.yml', 'README.md', 'pyproject.toml', 'LICENSE', 'MANIFEST.in',
