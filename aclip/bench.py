@@ -82,7 +82,7 @@ class Sizes:
     grow:dict=field(default_factory=lambda: dict(clips=[1, 2, 4, 8, 16], actors=[3, 6, 12, 24, 48], frames=[3, 6, 9, 18, 27], ranks=[1, 4, 16, 64, 128])) # what grows, and through which values
 
 FULL = Sizes()
-QUICK = Sizes(turns=3, clips=2, size=(180, 320), bs=16, epochs=2, grow=dict(clips=[1, 2, 4], actors=[6, 12, 24], frames=[3, 6, 9], ranks=[1, 8, 64]))
+QUICK = Sizes(turns=3, clips=2, size=(180, 320), widths={k: b.d//4 for k,b in BASES.items()}, bs=16, epochs=2, grow=dict(clips=[1, 2, 4], actors=[6, 12, 24], frames=[3, 6, 9], ranks=[1, 8, 64]))
 
 # %% ../nbs/47_bench.ipynb #f5067ae9
 class AFormerTorch(nn.Module):
