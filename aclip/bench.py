@@ -264,14 +264,14 @@ def bench_floor(
 )->tuple[list[dict],dict]: # rows; operations of a step, operations a second
     "A training step of the third step on boxes alone, against its matrix products."
     rows,counts = [],{}
-    for name in BASES:
-        config = Config(list(ACTIVITIES), list(ACTIONS), step=3, model=name, features='boxes', text=dict(d2=128, layers=sizes.layers))
+    for name,base,d2,bank in [*((b, b, 128, 'tiny') for b in BASES), ('aformer, D2 = 512', 'aformer', 512, 'random')]:
+        config = Config(list(ACTIVITIES), list(ACTIONS), step=3, model=base, features='boxes', text=dict(d2=d2, layers=sizes.layers))
         many = clips*(sizes.bs*2//len(clips) + 1)
         model,dls = create_model(config).to(default_device()),clip_dls(many, many[:1], sizes.bs, None, config.n_frames, num_workers=0, n_actors=12)
         first = product_rate(turns=sizes.turns)
-        seconds = [clocked(model, dls, BOX_RECIPES[3], 1, 'tiny').seconds[0] for _ in range(2*sizes.turns + 1)][1:]
+        seconds = [clocked(model, dls, BOX_RECIPES[3], 1, bank).seconds[0] for _ in range(2*sizes.turns + 1)][1:]
         rate = (first + product_rate(turns=sizes.turns))/2
-        with FlopCounterMode(display=False) as counter: clocked(model, dls, BOX_RECIPES[3], 1, 'tiny')
+        with FlopCounterMode(display=False) as counter: clocked(model, dls, BOX_RECIPES[3], 1, bank)
         counts[name] = dict(flops=counter.get_total_flops(), rate=rate)
         rows.append(row(f'{name}: a training step of the third step on boxes, {sizes.bs} clips', median(seconds), counts[name]['flops']/rate, f'its matrix products alone, at {rate/1e9:.0f} GFLOP/s'))
     return rows,counts
