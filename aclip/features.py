@@ -74,7 +74,7 @@ def __call__(self:FrozenPart,
     x = self.features.crops(frames, boxes) if self.kind == 'crops' else self.branch.embed(frames, boxes, mask)
     return x*mask[:, None, :, None]
 
-# %% ../nbs/31_features.ipynb #c0ca6070
+# %% ../nbs/31_features.ipynb #d10acdf9
 class StoredClips(ClipDataset):
     "Clips as tuples of tensors, with stored features (T, n_actors, width) where frames were."
     def __init__(self,
@@ -83,9 +83,12 @@ class StoredClips(ClipDataset):
     ):
         super().__init__(dataset.clips, None, dataset.n_frames, dataset.train)
         self.stored = stored
-    def __getitem__(self, i):
+    def item(self,
+        i:int, # number of the clip
+        t:list, # positions in its window
+    )->tuple: # features, boxes, activity, actions
+        "A clip at these positions."
         c = self.clips[i]
-        t = self.positions(c)
         return self.stored[i][t], torch.from_numpy(c.boxes[t]), torch.tensor(c.activity), torch.tensor(c.actions)
 
 # %% ../nbs/31_features.ipynb #a02751a8
