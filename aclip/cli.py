@@ -295,7 +295,7 @@ def _table(a):
 # %% ../nbs/42_cli.ipynb #13f9f3f9
 TINY = dict(backbone='test_resnet', maps=[2], no_pretrained=True, size=[180, 320], width=64, graphs=4, layers=2, epochs=40, lr=1e-3, bs=2, schedule='cosine')
 
-# %% ../nbs/42_cli.ipynb #9a4bb236
+# %% ../nbs/42_cli.ipynb #571c036b
 _COMMANDS = {'demo': (_demo_options, _demo, 'the method at work on a drawn world, in minutes, with a report'),
              'doctor': (_doctor_options, _doctor, 'examine a dataset folder, clip by clip'),
              'world': (_world_options, _world, 'draw a small synthetic dataset'),
@@ -306,6 +306,8 @@ _COMMANDS = {'demo': (_demo_options, _demo, 'the method at work on a drawn world
              'predict': (_predict_options, _predict, 'activity and actions for frames of your own'),
              'table': (_table_options, _table, 'run a table of the paper with seeds, and show it beside the printed one'),
              'params': (_params_options, _params, "every count of parameters in the paper's tables, beside ours")}
+
+_SEVERAL = ('features', 'train', 'evaluate')                                            # what several processes may do together
 
 def parser(
     tiny:bool=False, # the other defaults of `train --tiny`
@@ -321,15 +323,16 @@ def parser(
         if tiny: s.set_defaults(**{k: v for k,v in TINY.items() if k not in _OWN})    # those are filled in by base model
     return p
 
-# %% ../nbs/42_cli.ipynb #b19eef07
+# %% ../nbs/42_cli.ipynb #28d4662a
 def main(
     argv:list[str]=None, # arguments; None: those of the process
 )->int: # exit status
     "Run a subcommand."
-    a = parser().parse_args(argv)
+    a,several = parser().parse_args(argv),int(os.environ.get('WORLD_SIZE', 1)) > 1    # set by torchrun and accelerate launch
     if getattr(a, 'tiny', False): a = parser(tiny=True).parse_args(argv)   # what is given beats these defaults too
     warnings.filterwarnings('ignore', message='.*torch.jit.script')   # said by fastai's own import
     try:
+        if several and a.command not in _SEVERAL: raise ValueError(f"runs in one process; only {', '.join(_SEVERAL)} share their work among several. Start it without torchrun or accelerate launch")
         with contextlib.redirect_stdout(sys.stderr): result,text = _COMMANDS[a.command][1](a)
     except (ValueError, OSError) as e:
         if a.debug: raise
@@ -340,6 +343,7 @@ def main(
     except KeyboardInterrupt:
         print(f'aclip {a.command}: stopped', file=sys.stderr)
         return 130
+    if several and a.command != 'features' and os.environ['RANK'] != '0': return 0     # all have the same to say
     try: print(json.dumps(result, indent=1) if a.json else text, flush=True)
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # who reads has seen enough, as `head` has
     return int(a.command == 'doctor' and not result['ok'])
