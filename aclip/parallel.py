@@ -84,7 +84,7 @@ def join_processes():
     dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')
     atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
 
-# %% ../nbs/35_parallel.ipynb #29671143
+# %% ../nbs/35_parallel.ipynb #7cd45827
 @contextlib.contextmanager
 def several(
     learn:Learner, # with loaders of clips
@@ -94,7 +94,8 @@ def several(
     join_processes()
     import fastai.distributed                                   # gives Learners a distrib_ctx; needs accelerate
     whole = learn.dls.loaders
-    with learn.distrib_ctx(sync_bn=False, mixed_precision='no'):            # statistics are frozen, and precision is the learner's own
+    ours = dict(sync_bn=False, mixed_precision='no')                       # statistics are frozen, and precision is the learner's own
+    with learn.distrib_ctx(cpu=not torch.cuda.is_available(), **ours):
         learn.distributed_trainer._wrap_dl = noop
         learn.dls.loaders = [share(dl) for dl in whole]
         learn.add_cb(Together())
