@@ -141,7 +141,7 @@ def _base_options(p):
     _dualai_options(p.add_argument_group('dualai alone'))
     p.add_argument_group('aformer and dualai').add_argument('--heads', type=_from(1), metavar='N', help='attention heads; default 1')
 
-# %% ../nbs/42_cli.ipynb #b33b0694
+# %% ../nbs/42_cli.ipynb #77d535db
 def _train_options(p):
     _data(p)
     p.add_argument('--out', required=True, metavar='DIR', help='folder of the run; each step gets a folder inside')
@@ -152,7 +152,7 @@ def _train_options(p):
     p.add_argument('--protocol', default='val', choices=('val', 'best-on-test', 'fixed', 'overfit'), help='select on validation videos (default), on the test set as the field does, select nothing and train on the validation videos too, or train and select on the same clips')
     p.add_argument('--seed', type=int, default=0, metavar='N', help='default 0')
     p.add_argument('--precision', default='fp32', choices=('fp32', 'fp16', 'bf16'), help='mixed precision on a GPU')
-    p.add_argument('--overwrite', action='store_true', help='replace checkpoints that are there')
+    p.add_argument('--overwrite', action='store_true', help='replace checkpoints that are there; without it the same command goes on where it was stopped')
     p.add_argument('--store', metavar='DIR', help='steps 2 and 3: train on features from this folder, by aclip features; what is missing is computed, so that the frozen backbone sees each frame once')
     p.add_argument('--tiny', action='store_true', help='other defaults, for a first try: minutes on a laptop, nothing to download')
     g = p.add_argument_group('recipe (default: as in the paper and the official ARG code; for boxes alone, one chosen on the validation videos)')
@@ -347,3 +347,6 @@ def main(
     try: print(json.dumps(result, indent=1) if a.json else text, flush=True)
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # who reads has seen enough, as `head` has
     return int(a.command == 'doctor' and not result['ok'])
+
+# %% ../nbs/42_cli.ipynb #b2e9837c
+if __name__ == '__main__': sys.exit(main())

@@ -175,7 +175,7 @@ def test_interrupt_is_no_traceback(monkeypatch):
 
 def test_a_reader_who_has_seen_enough():
     "`aclip ... | head` ends without a traceback."
-    p = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', 'from aclip.cli import main; main(["params"])'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([sys.executable, '-W', 'ignore', '-m', 'aclip.cli', 'params'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     p.stdout.close()
     assert p.stderr.read() == '' and p.wait() == 0
 
