@@ -215,7 +215,7 @@ def _command(begun:list, clips:tuple, teacher:TextBank, *asked)->str:
     if teacher: h.update(json.dumps([teacher.labels, teacher.prompts, teacher.tau]).encode() + teacher.features.numpy().tobytes())
     return h.hexdigest()[:16]
 
-# %% ../nbs/41_commands.ipynb #fefac775
+# %% ../nbs/41_commands.ipynb #341f2cec
 def train(
     data:Path, # dataset folder in the official layout of Volleyball or Collective Activity
     out:Path, # folder of the run
@@ -237,16 +237,15 @@ def train(
     **kw, # further arguments of `train_step`
 )->list[dict]: # what each step's run.json holds
     "Train one or more of the three steps, as far as the same command has not finished them before."
-    join_processes()
     first,weights = config.first_step,TRUNK if weights == 'tiny' else weights
     out,steps = Path(out),sorted(set(range(first, 4) if steps is None else steps))
-    init = [init] if isinstance(init, (str, Path)) else list(init or [])
+    init,recipes = [init] if isinstance(init, (str, Path)) else list(init or []),{s: recipe(s, config.pixels, **(changes or {})) for s in steps}
     teacher = _teacher(bank, config.actions) if bank and 3 in steps else None
-    _check(config, steps, init, protocol, teacher, kw.get('store'))
+    _check(config, steps, init, protocol, teacher, kw.get('store')); join_processes()
     source = {s: _source(s, first, steps, init, out) for s in steps}
     clips = _clips(data, config, protocol, boxes, frames, videos)
     if not config.pixels: kw['augment'] = BoxAugment(config.activities, **(augment or {}))
-    recipes,configs,command = {s: recipe(s, config.pixels, **(changes or {})) for s in steps},{s: _config(config, s, teacher) for s in steps},{}
+    configs,command = {s: _config(config, s, teacher) for s in steps},{}
     for s in steps:
         begun = [*([command[s-1]] if s-1 in steps else source[s]), *[weights, i3d_weights, pretrained]*(s == first)]
         how = kw.get('precision', 'fp32'),kw.get('store') is not None and s > 1,kw.get('distill') if s == 3 else None
@@ -259,8 +258,7 @@ def train(
         if s == 3 and config.method == 'series': model.set_text(teacher)
         note = dict(command=command[s], seed=seed, protocol=protocol, videos=videos, boxes=str(boxes), teacher=teacher.source if s == 3 and teacher else None)
         by_action = detect_dataset(data).action_weights if recipes[s].weigh_actions else None
-        distils = s == 3 and teacher is not None and config.method == 'aclip'
-        runs[s] = train_step(model, configs[s], clips, out/recipes[s].name, recipes[s], teacher if distils else None, by_action, note=note, selects=PROTOCOLS[protocol][1] is not None, **kw)
+        runs[s] = train_step(model, configs[s], clips, out/recipes[s].name, recipes[s], teacher if s == 3 and config.method == 'aclip' else None, by_action, note=note, selects=PROTOCOLS[protocol][1] is not None, **kw)
     return [*runs.values()]
 
 # %% ../nbs/41_commands.ipynb #e12cae0a

@@ -1,5 +1,6 @@
 "The store of features: the same losses as from the frames, stores of something else, bad luck on the disk, kills, several processes."
 import json, multiprocessing, os, random, shutil, signal, time
+from dataclasses import replace
 from pathlib import Path
 import pytest, torch
 from fastai.torch_core import set_seed
@@ -101,7 +102,6 @@ def test_what_cannot_be_stored(clips, filled):
 # Stores of something else
 
 def other_boxes(clips):
-    from dataclasses import replace
     return [replace(clips[0], boxes=clips[0].boxes*.99), *clips[1:]]
 
 @pytest.mark.parametrize('change,says', [
@@ -237,7 +237,7 @@ def test_one_of_two_processes(world, clips, tmp_path, monkeypatch):
 
 # Training is killed
 
-STEPS23 = dict(config=config(text=dict(r=2, layers=1, heads=2)), steps=(2, 3), bank='random', protocol='best-on-test', frames='available', changes=dict(epochs=3, lr=1e-3, bs=2), workers=0, progress=False)
+STEPS23 = dict(config=replace(config(), text=dict(r=2, layers=1, heads=2)), steps=(2, 3), bank='random', protocol='best-on-test', frames='available', changes=dict(epochs=3, lr=1e-3, bs=2), workers=0, progress=False)
 
 def begin(world, run, folder):
     "Training in a process of its own, on a store of crops which it fills first."
