@@ -248,7 +248,7 @@ def lr_schedule(
     if not 0 <= warmup < 1: raise ValueError(f"the warm-up is {warmup:.0%} of the training, it must be from 0% to below 100%; choose fewer epochs of warm-up, or more epochs")
     return combine_scheds([warmup, 1 - warmup], [SchedLin(lr/100, lr), kinds[kind]()]) if warmup else kinds[kind]()
 
-# %% ../nbs/32_learner.ipynb #f7ea9d88
+# %% ../nbs/32_learner.ipynb #4d2baab1
 def fit(
     learn:Learner, # from one of the three above
     epochs:int=30, # epochs
@@ -256,7 +256,7 @@ def fit(
     warmup:float=None, # epochs of warm-up; None: a sixth, as 5 of 30
     schedule:str='cosine', # see `lr_schedule`
 )->Learner: # the same learner
-    "Train with a schedule, in all processes that were [started together](35_parallel.ipynb)."
+    "Train with a schedule, in all processes that were started together."
     sched = lr_schedule(lr, (epochs/6 if warmup is None else warmup)/epochs, schedule)
     with several(learn): learn.fit(epochs, lr, cbs=ParamScheduler(dict(lr=sched)))
     return learn

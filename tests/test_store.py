@@ -263,7 +263,7 @@ def test_training_killed_five_times(world, tmp_path):
     epochs = lambda step: len((run/step/'history.csv').read_text().splitlines()) - 1 if (run/step/'history.csv').exists() else 0
     for there in (lambda: shards() > 0, lambda: shards() == 5, lambda: epochs('2-relation') > 0, lambda: (run/'2-relation/run.json').exists(), lambda: epochs('3-text') > 1):
         p,begun = trains(world, run, store),time.time()
-        while p.is_alive() and not there() and time.time() - begun < 60: time.sleep(.001)
+        while p.is_alive() and not there() and time.time() - begun < 300: time.sleep(.001)
         time.sleep(chance.uniform(0, .03))
         p.kill(); p.join()
         killed += p.exitcode == -signal.SIGKILL
