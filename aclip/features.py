@@ -74,14 +74,14 @@ def __call__(self:FrozenPart,
     x = self.features.crops(frames, boxes) if self.kind == 'crops' else self.branch.embed(frames, boxes, mask)
     return x*mask[:, None, :, None]
 
-# %% ../nbs/31_features.ipynb #d10acdf9
+# %% ../nbs/31_features.ipynb #c7688496
 class StoredClips(ClipDataset):
     "Clips as tuples of tensors, with stored features (T, n_actors, width) where frames were."
     def __init__(self,
         dataset:ClipDataset, # the same clips with their frames
         stored:list[Tensor], # of each clip (F, n_actors, width), all frames of its window
     ):
-        super().__init__(dataset.clips, None, dataset.n_frames, dataset.train)
+        self.clips,self.size,self.n_frames,self.train = dataset.clips,None,dataset.n_frames,dataset.train     # checked before, and a check draws frames
         self.stored = stored
     def item(self,
         i:int, # number of the clip
