@@ -141,7 +141,7 @@ def _base_options(p):
     _dualai_options(p.add_argument_group('dualai alone'))
     p.add_argument_group('aformer and dualai').add_argument('--heads', type=_from(1), metavar='N', help='attention heads; default 1')
 
-# %% ../nbs/42_cli.ipynb #b33b0694
+# %% ../nbs/42_cli.ipynb #77d535db
 def _train_options(p):
     _data(p)
     p.add_argument('--out', required=True, metavar='DIR', help='folder of the run; each step gets a folder inside')
@@ -152,7 +152,7 @@ def _train_options(p):
     p.add_argument('--protocol', default='val', choices=('val', 'best-on-test', 'fixed', 'overfit'), help='select on validation videos (default), on the test set as the field does, select nothing and train on the validation videos too, or train and select on the same clips')
     p.add_argument('--seed', type=int, default=0, metavar='N', help='default 0')
     p.add_argument('--precision', default='fp32', choices=('fp32', 'fp16', 'bf16'), help='mixed precision on a GPU')
-    p.add_argument('--overwrite', action='store_true', help='replace checkpoints that are there')
+    p.add_argument('--overwrite', action='store_true', help='replace checkpoints that are there; without it the same command goes on where it was stopped')
     p.add_argument('--store', metavar='DIR', help='steps 2 and 3: train on features from this folder, by aclip features; what is missing is computed, so that the frozen backbone sees each frame once')
     p.add_argument('--tiny', action='store_true', help='other defaults, for a first try: minutes on a laptop, nothing to download')
     g = p.add_argument_group('recipe (default: as in the paper and the official ARG code; for boxes alone, one chosen on the validation videos)')
@@ -319,6 +319,8 @@ _COMMANDS = {'demo': (_demo_options, _demo, 'the method at work on a drawn world
              'bench': (_bench_options, _bench, 'ours beside the plain way, in turns, on this machine: seconds, and how many times faster'),
              'params': (_params_options, _params, "every count of parameters in the paper's tables, beside ours")}
 
+_SEVERAL = ('features', 'train', 'evaluate')                                            # what several processes may do together
+
 def parser(
     tiny:bool=False, # the other defaults of `train --tiny`
 )->argparse.ArgumentParser: # knows all subcommands
@@ -333,15 +335,16 @@ def parser(
         if tiny: s.set_defaults(**{k: v for k,v in TINY.items() if k not in _OWN})    # those are filled in by base model
     return p
 
-# %% ../nbs/42_cli.ipynb #b19eef07
+# %% ../nbs/42_cli.ipynb #28d4662a
 def main(
     argv:list[str]=None, # arguments; None: those of the process
 )->int: # exit status
     "Run a subcommand."
-    a = parser().parse_args(argv)
+    a,several = parser().parse_args(argv),int(os.environ.get('WORLD_SIZE', 1)) > 1    # set by torchrun and accelerate launch
     if getattr(a, 'tiny', False): a = parser(tiny=True).parse_args(argv)   # what is given beats these defaults too
     warnings.filterwarnings('ignore', message='.*torch.jit.script')   # said by fastai's own import
     try:
+        if several and a.command not in _SEVERAL: raise ValueError(f"runs in one process; only {', '.join(_SEVERAL)} share their work among several. Start it without torchrun or accelerate launch")
         with contextlib.redirect_stdout(sys.stderr): result,text = _COMMANDS[a.command][1](a)
     except (ValueError, OSError) as e:
         if a.debug: raise
@@ -352,6 +355,10 @@ def main(
     except KeyboardInterrupt:
         print(f'aclip {a.command}: stopped', file=sys.stderr)
         return 130
+    if several and a.command != 'features' and os.environ['RANK'] != '0': return 0     # all have the same to say
     try: print(json.dumps(result, indent=1) if a.json else text, flush=True)
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # who reads has seen enough, as `head` has
     return int(a.command == 'doctor' and not result['ok'])
+
+# %% ../nbs/42_cli.ipynb #b2e9837c
+if __name__ == '__main__': sys.exit(main())

@@ -8,15 +8,16 @@ Docs: https://aclip-gar.github.io/aclip/commands.html.md"""
 __all__ = ['RECIPES', 'BOX_RECIPES', 'PROTOCOLS', 'Recipe', 'recipe', 'train_step', 'train', 'store_features', 'evaluate',
            'doubts', 'predict']
 
-# %% ../nbs/41_commands.ipynb #5b01e429
+# %% ../nbs/41_commands.ipynb #d558a1e3
 import contextlib, json, os, platform, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 import torch
 from fastai.callback.progress import CSVLogger
 from fastai.callback.training import GradientClip
-from fastai.torch_core import default_device, set_seed
+from fastai.torch_core import default_device, distrib_barrier, num_distrib, rank_distrib, set_seed
 from matplotlib.figure import Figure
 import aclip
 from .boxes import BoxAugment, mirror_activities
@@ -28,7 +29,8 @@ from .data.folder import read_folder
 from .features import FrozenPart
 from .learner import Checkpoints, backbone_learner, fit, predict_scores, relation_learner, report, text_learner
 from .metrics import confusion_matrix, plot_confusion
-from .store import FeatureStore, on_store
+from .parallel import join_processes, share, take_gpu
+from .store import FeatureStore, clip_digest, on_store
 from .tiny_clip import TRUNK, tiny_bank
 from .zoo import Config, create_model, fuse_late, load_model, next_step
 
@@ -74,13 +76,20 @@ PROTOCOLS = {'val': ('train', 'val'),                   # select on validation v
              'fixed': ('trainval', None),               # select nothing: the last epoch of a recipe that was chosen before
              'overfit': ('train', 'train')}             # a check that everything learns; never a result
 
-# %% ../nbs/41_commands.ipynb #6a999271
-def _fresh(folder:Path, overwrite:bool)->Path:
-    "A folder to write a run to; one that holds checkpoints is refused unless `overwrite`."
-    there = sorted(folder.glob('*.safetensors'))
-    state = '' if (folder/'run.json').exists() else ' of a run that did not end'
-    if there and not overwrite: raise CheckpointError(f"{folder} already holds {there[0].name}{state}; choose another --out, leave this step out of --steps, or say --overwrite")
-    return _made(folder)
+# %% ../nbs/41_commands.ipynb #d8ac8188
+def _command_of(path:Path)->str:
+    "Which command wrote a checkpoint; None if that is not known."
+    try: return read_meta(path).get('note', {}).get('command')
+    except CheckpointError: return None
+
+def _fresh(folder:Path, overwrite:bool, command:str)->dict:
+    "Make the folder of a step; what run.json says if this command has finished the step before. What another has left is refused unless `overwrite`."
+    there,ended = [] if overwrite else sorted(folder.glob('*.safetensors')),folder/'run.json'
+    if any(_command_of(f) != command for f in there):
+        state = 'by a run with other arguments or data' if ended.exists() else 'of a run with other arguments or data that did not end'
+        raise CheckpointError(f"{folder} already holds {there[0].name} {state}; choose another --out, leave this step out of --steps, or say --overwrite")
+    if folder/'best.safetensors' in there and ended.exists(): return json.loads(ended.read_text())
+    _made(folder)
 
 def _made(folder:Path)->Path:
     "The folder, made now: better refused before the work than after it."
@@ -96,7 +105,7 @@ def _check_store(config:Config, steps:list[int], store:FeatureStore):
     if steps == [1]: raise ValueError("step 1 trains the backbone, so a store has nothing for it; leave the store out, or train step 2 or 3 too")
     if store.kind == 'actors' and 2 in steps: raise ValueError(f"{store.folder} stores actors, but step 2 trains the embedding that makes them; give a store of crops, or another folder")
 
-# %% ../nbs/41_commands.ipynb #453e5467
+# %% ../nbs/41_commands.ipynb #fed507f2
 def _check(config:Config, steps:list[int], init:list[Path], protocol:str='val', teacher:TextBank=None, store:FeatureStore=None):
     "What cannot be trained is better refused before step 1 than after it."
     if store is not None: _check_store(config, steps, store)
@@ -130,9 +139,9 @@ def _teacher(bank, actions)->TextBank:
 def _machine()->dict:
     "Where a number comes from."
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return dict(aclip=aclip.__version__, torch=torch.__version__, python=platform.python_version(), machine=platform.machine(), system=platform.system(), threads=torch.get_num_threads(), gpu=gpu)
+    return dict(aclip=aclip.__version__, torch=torch.__version__, python=platform.python_version(), machine=platform.machine(), system=platform.system(), threads=torch.get_num_threads(), processes=max(num_distrib(), 1), gpu=gpu)
 
-# %% ../nbs/41_commands.ipynb #e37f23c6
+# %% ../nbs/41_commands.ipynb #fa517438
 def train_step(
     model:torch.nn.Module, # the model to train, as from `create_model` or `next_step`
     config:Config, # its configuration
@@ -151,8 +160,9 @@ def train_step(
     selects:bool=True, # keep the best epoch on the second list of clips; False: the last epoch
 )->dict: # what run.json holds
     "Train one step and write its files."
-    start = time.time()
-    (folder/'run.json').unlink(missing_ok=True)            # what it says holds for a whole run only
+    start,first = time.time(),not rank_distrib()            # of several processes the first writes and speaks
+    progress = progress and first
+    for left in [folder/'run.json', *folder.glob('.*.part')]*first: left.unlink(missing_ok=True)   # run.json holds for a whole run only
     if progress: print(f"{recipe.name}: {len(clips[0])} clips, {recipe.epochs} epochs")
     n_frames = (1, len(clips[1][0].frames)) if config.single_frames else config.n_frames
     if not config.pixels: workers = 0                      # there is nothing to decode
@@ -160,16 +170,19 @@ def train_step(
         dls = clip_dls(*clips, bs=recipe.bs, size=config.size, n_frames=n_frames, num_workers=workers, n_actors=config.n_actors, augment=augment)
         if store is not None and config.step > 1: dls = stack.enter_context(on_store(model, dls, store, workers, progress))
         save = Checkpoints(folder, config.to_dict(), note=note, monitor='mca' if selects else None)
-        kw = dict(wd=recipe.wd, smoothing=recipe.smoothing, precision=precision, cbs=[save, CSVLogger(folder/'history.csv'), *[GradientClip(recipe.clip)]*(recipe.clip > 0)])
+        kw = dict(wd=recipe.wd, smoothing=recipe.smoothing, precision=precision, cbs=[save, *[CSVLogger(folder/'history.csv')]*first, *[GradientClip(recipe.clip)]*(recipe.clip > 0)])
         if config.step == 3: learn = text_learner(dls, model, bank, **(distill or {}), **kw)
         else:
             weights = None if class_weights is None else torch.tensor(class_weights)
             learn = (backbone_learner if config.step == 1 else relation_learner)(dls, model, weights, action_weight=recipe.action_weight, **kw)
         if not progress: stack.enter_context(learn.no_bar()); stack.enter_context(learn.no_logging())
         fit(learn, recipe.epochs, recipe.lr, recipe.warmup, recipe.schedule)
+    distrib_barrier()                                       # before others read what the first has written
     run = dict(step=config.step, best=read_meta(folder/'best.safetensors')['record'], clips=[len(c) for c in clips], trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
                seconds=round(time.time() - start, 1), recipe=asdict(recipe), config=config.to_dict(), **(note or {}), **_machine())
-    (folder/'run.json').write_text(json.dumps(run, indent=1))
+    if first:
+        (folder/'.run.json.part').write_text(json.dumps(run, indent=1))
+        os.replace(folder/'.run.json.part', folder/'run.json')              # whole, or not there
     return run
 
 # %% ../nbs/41_commands.ipynb #477b172e
@@ -187,7 +200,22 @@ def _clips(data:Path, config:Config, protocol:str, boxes:str, frames:str, videos
     if len(seen := {c.activity for c in clips}) < 2: raise DataError(f"{data}: all {len(clips)} training clips show one activity, {config.activities[seen.pop()]}; there is nothing to tell apart. Check the split and its annotations.")
     return clips,read(other) if other else clips[::10]
 
-# %% ../nbs/41_commands.ipynb #3279e24e
+# %% ../nbs/41_commands.ipynb #79a90523
+def _config(config:Config, step:int, teacher:TextBank)->Config:
+    "The configuration of one step."
+    if step < 3: return replace(config, step=step, text={})
+    known = {} if teacher is None else dict(d2=teacher.features.shape[-1], **(dict(tau=teacher.tau) if config.method == 'aclip' else {}))
+    return replace(config, step=step, text={**known, **config.text})
+
+def _command(begun:list, clips:tuple, teacher:TextBank, *asked)->str:
+    "A hash of all that decides what a step ends in: what it builds on, files by their contents; clips and labels; the teacher; what else was asked."
+    h = sha256(json.dumps(asked, default=str, sort_keys=True).encode())
+    for f in map(str, begun): h.update(Path(f).read_bytes() if Path(f).is_file() else f.encode())
+    for c in [*clips[0], None, *clips[1]]: h.update(f'{clip_digest(c)} {c.activity} {c.actions.tolist()}'.encode() if c else b'')
+    if teacher: h.update(json.dumps([teacher.labels, teacher.prompts, teacher.tau]).encode() + teacher.features.numpy().tobytes())
+    return h.hexdigest()[:16]
+
+# %% ../nbs/41_commands.ipynb #341f2cec
 def train(
     data:Path, # dataset folder in the official layout of Volleyball or Collective Activity
     out:Path, # folder of the run
@@ -208,32 +236,32 @@ def train(
     videos:list[int]=None, # numbers of videos to train on; None: those of the protocol
     **kw, # further arguments of `train_step`
 )->list[dict]: # what each step's run.json holds
-    "Train one or more of the three steps."
-    first = config.first_step
+    "Train one or more of the three steps, as far as the same command has not finished them before."
+    first,weights = config.first_step,TRUNK if weights == 'tiny' else weights
     out,steps = Path(out),sorted(set(range(first, 4) if steps is None else steps))
-    init = [init] if isinstance(init, (str, Path)) else list(init or [])
+    init,recipes = [init] if isinstance(init, (str, Path)) else list(init or []),{s: recipe(s, config.pixels, **(changes or {})) for s in steps}
     teacher = _teacher(bank, config.actions) if bank and 3 in steps else None
-    _check(config, steps, init, protocol, teacher, kw.get('store'))
+    _check(config, steps, init, protocol, teacher, kw.get('store')); join_processes()
     source = {s: _source(s, first, steps, init, out) for s in steps}
     clips = _clips(data, config, protocol, boxes, frames, videos)
     if not config.pixels: kw['augment'] = BoxAugment(config.activities, **(augment or {}))
-    folders = {s: _fresh(out/RECIPES[s].name, overwrite) for s in steps}
-    runs = []
-    for step in steps:
+    configs,command = {s: _config(config, s, teacher) for s in steps},{}
+    for s in steps:
+        begun = [*([command[s-1]] if s-1 in steps else source[s]), *[weights, i3d_weights, pretrained]*(s == first)]
+        how = kw.get('precision', 'fp32'),kw.get('store') is not None and s > 1,kw.get('distill') if s == 3 else None
+        command[s] = _command(begun, clips, teacher if s == 3 else None, configs[s].to_dict(), asdict(recipes[s]), protocol, str(boxes), seed, augment, how)
+    runs = {s: _fresh(out/RECIPES[s].name, overwrite, command[s]) for s in steps}
+    for s in [s for s in steps if not runs[s]]:
         set_seed(seed)
-        cfg = replace(config, step=step, text=config.text if step == 3 else {})
-        distils = step == 3 and teacher is not None and config.method == 'aclip'
-        if step == 3 and teacher is not None: cfg.text = {'d2': teacher.features.shape[-1], **(dict(tau=teacher.tau) if distils else {}), **cfg.text}
-        if step == first: model = create_model(cfg, pretrained, TRUNK if weights == 'tiny' else weights, i3d_weights)
-        else: model = next_step(*_before(source[step]), cfg)
-        if step == 3 and config.method == 'series': model.set_text(teacher)
-        note = dict(seed=seed, protocol=protocol, videos=videos, boxes=str(boxes), teacher=teacher.source if step == 3 and teacher else None)
-        made = recipe(step, cfg.pixels, **(changes or {}))
-        by_action = detect_dataset(data).action_weights if made.weigh_actions else None
-        runs.append(train_step(model, cfg, clips, folders[step], made, teacher if distils else None, by_action, note=note, selects=PROTOCOLS[protocol][1] is not None, **kw))
-    return runs
+        if s == first: model = create_model(configs[s], pretrained, weights, i3d_weights)
+        else: model = next_step(*_before(source[s]), configs[s])
+        if s == 3 and config.method == 'series': model.set_text(teacher)
+        note = dict(command=command[s], seed=seed, protocol=protocol, videos=videos, boxes=str(boxes), teacher=teacher.source if s == 3 and teacher else None)
+        by_action = detect_dataset(data).action_weights if recipes[s].weigh_actions else None
+        runs[s] = train_step(model, configs[s], clips, out/recipes[s].name, recipes[s], teacher if s == 3 and config.method == 'aclip' else None, by_action, note=note, selects=PROTOCOLS[protocol][1] is not None, **kw)
+    return [*runs.values()]
 
-# %% ../nbs/41_commands.ipynb #5e0c71b2
+# %% ../nbs/41_commands.ipynb #e12cae0a
 def store_features(
     model:Path, # a checkpoint; actors need one of step 2 or 3
     data:Path, # dataset folder in the official layout of Volleyball or Collective Activity
@@ -252,20 +280,21 @@ def store_features(
     if not config.pixels: raise ValueError(f"{model} looks at boxes alone and has no backbone, so there is nothing to store")
     part = FrozenPart(net, store.kind or 'actors')
     if part.kind == 'actors' and config.step == 1: raise ValueError(f"{model} is of step 1, but actors are for step 3, and step 2 trains what makes them; give a checkpoint of step 2, or store crops")
-    if torch.cuda.is_available(): torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))     # told by who started several processes
+    take_gpu()
     net.to(default_device())
     read = _reader(data, config, boxes, frames)
     clips = {c.name: c for s in splits for c in read(s)}                         # splits may overlap
     return dict(store=str(out), **store.fill(part, [*clips.values()], config.size, config.n_actors, workers, progress))
 
-# %% ../nbs/41_commands.ipynb #a79a173d
+# %% ../nbs/41_commands.ipynb #99b34215
 def _split_scores(net, config, data, split, boxes, frames, bs, workers, progress, mirror)->dict:
     "Scores of all clips of a split."
     if not config.pixels: bs,workers = max(bs, 64),0                             # boxes alone are small
     clips = _reader(data, config, boxes, frames)(split)
     n = len(clips[0].frames) if config.single_frames else config.n_frames[1]
-    dl = clip_dl(clips, bs, config.size, n, num_workers=workers, n_actors=config.n_actors)
-    return predict_scores(net.to(default_device()), dl, progress, mirror_activities(config.activities) if mirror else None)
+    join_processes()
+    dl = share(clip_dl(clips, bs, config.size, n, num_workers=workers, n_actors=config.n_actors))
+    return predict_scores(net.to(default_device()), dl, progress and not rank_distrib(), mirror_activities(config.activities) if mirror else None)
 
 def _together(scores:list[dict])->dict:
     "Several models as one: the mean of their probabilities. Alone, a model keeps the scores of its branches too."
@@ -280,7 +309,7 @@ def _ask(models, data, split, *how)->tuple:
     protocols = sorted({m.get('note', {}).get('protocol') or '' for m in metas})
     return _together([_split_scores(n, c, data, split, *how) for n,c in zip(nets, configs)]),configs[0],' and '.join(protocols) or None
 
-# %% ../nbs/41_commands.ipynb #5c280fca
+# %% ../nbs/41_commands.ipynb #3694c1f1
 def evaluate(
     model:Path, # a checkpoint, or a list of several, which are asked together
     data:Path, # dataset folder in the official layout of Volleyball or Collective Activity
@@ -299,7 +328,7 @@ def evaluate(
     scores,config,protocol = _ask(models, data, split, boxes, frames, bs, workers, progress, mirror)
     cm = confusion_matrix(scores['activity'].argmax(-1), scores['activity_true'], len(config.activities))
     result = dict(model=', '.join(map(str, models)), split=split, protocol=protocol, mirror=mirror, **report(scores), labels=config.activities, confusion=cm.tolist())
-    if out is not None:
+    if out is not None and not rank_distrib():
         fig = Figure(figsize=(6, 5))
         plot_confusion(cm, config.activities, title=f"{split}: MCA {result['activity']['MCA']:.1f}", ax=fig.subplots())
         fig.savefig(Path(out)/'confusion.png', dpi=120, bbox_inches='tight')

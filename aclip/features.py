@@ -74,18 +74,21 @@ def __call__(self:FrozenPart,
     x = self.features.crops(frames, boxes) if self.kind == 'crops' else self.branch.embed(frames, boxes, mask)
     return x*mask[:, None, :, None]
 
-# %% ../nbs/31_features.ipynb #c0ca6070
+# %% ../nbs/31_features.ipynb #c7688496
 class StoredClips(ClipDataset):
     "Clips as tuples of tensors, with stored features (T, n_actors, width) where frames were."
     def __init__(self,
         dataset:ClipDataset, # the same clips with their frames
         stored:list[Tensor], # of each clip (F, n_actors, width), all frames of its window
     ):
-        super().__init__(dataset.clips, None, dataset.n_frames, dataset.train)
+        self.clips,self.size,self.n_frames,self.train = dataset.clips,None,dataset.n_frames,dataset.train     # checked before, and a check draws frames
         self.stored = stored
-    def __getitem__(self, i):
+    def item(self,
+        i:int, # number of the clip
+        t:list, # positions in its window
+    )->tuple: # features, boxes, activity, actions
+        "A clip at these positions."
         c = self.clips[i]
-        t = self.positions(c)
         return self.stored[i][t], torch.from_numpy(c.boxes[t]), torch.tensor(c.activity), torch.tensor(c.actions)
 
 # %% ../nbs/31_features.ipynb #a02751a8

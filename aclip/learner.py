@@ -8,7 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/learner.html.md"""
 __all__ = ['GroupLoss', 'Accuracy', 'PartLoss', 'KeepFrozen', 'batchnorms', 'Distill', 'ExtraLosses', 'Checkpoints',
            'backbone_learner', 'relation_learner', 'text_learner', 'lr_schedule', 'fit', 'predict_scores', 'report']
 
-# %% ../nbs/32_learner.ipynb #af3e4881
+# %% ../nbs/32_learner.ipynb #2d7cfaad
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -20,7 +20,7 @@ from fastai.callback.schedule import ParamScheduler, SchedCos, SchedLin, SchedNo
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner, Metric
 from fastai.optimizer import OptimWrapper
-from fastai.torch_core import trainable_params
+from fastai.torch_core import rank_distrib, trainable_params
 from fastprogress.fastprogress import progress_bar
 from torch import nn, Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -31,6 +31,7 @@ from .clip import TextBank
 from .core import ActivityCLIP
 from .distill import kd_loss
 from .metrics import mca, mpca
+from .parallel import Share, bare, gathered, several
 
 # %% ../nbs/32_learner.ipynb #9f2eb6fc
 class GroupLoss:
@@ -112,7 +113,7 @@ def batchnorms(
     "The layers with running statistics; ARG's code keeps them at ImageNet's in both of its steps, and so do we."
     return [m for m in model.modules() if isinstance(m, _BatchNorm)]
 
-# %% ../nbs/32_learner.ipynb #05f1e25b
+# %% ../nbs/32_learner.ipynb #1abe2689
 class Distill(Callback):
     "Adds the distillation loss (Eq. 3) to the loss; the only place where the teacher is used."
     def __init__(self,
@@ -133,23 +134,23 @@ class Distill(Callback):
         E = self.bank.sample(actions, self.prompts if self.training else 'mean')
         if self.pairs == 'clip': text = text.mean(1)
         else: E,mask,actions = (t[:, None].expand(*text.shape[:3], *t.shape[2:]) for t in (E, mask, actions))
-        kd = kd_loss(text, E, actions, mask, tau=self.model.tau, target=self.target)
+        kd = kd_loss(text, E, actions, mask, tau=bare(self.model).tau, target=self.target)
         self.learn.loss_func.parts['kd_loss'] = kd.detach()
         self.learn.loss_grad = self.loss_grad + self.weight*kd
         self.learn.loss = self.loss_grad.clone()
 
-# %% ../nbs/32_learner.ipynb #dd23c514
+# %% ../nbs/32_learner.ipynb #d0f09efb
 class ExtraLosses(Callback):
     "Adds the model's own `extra_losses` to the loss."
     def after_loss(self):
         "Add them, and keep each as a part."
-        losses = self.model.extra_losses(self.pred, *self.yb, self.xb[2])
+        losses = bare(self.model).extra_losses(self.pred, *self.yb, self.xb[2])
         if not losses: return
         self.learn.loss_func.parts.update({k: v.detach() for k,v in losses.items()})
         self.learn.loss_grad = self.loss_grad + sum(losses.values())
         self.learn.loss = self.loss_grad.clone()
 
-# %% ../nbs/32_learner.ipynb #74048fb4
+# %% ../nbs/32_learner.ipynb #af2db766
 class Checkpoints(TrackerCallback):
     "Writes `last.safetensors` every epoch and `best.safetensors` at every new best."
     order = TrackerCallback.order+1
@@ -167,8 +168,9 @@ class Checkpoints(TrackerCallback):
         record = dict(zip(self.recorder.metric_names[1:-1], map(float, self.recorder.values[-1])))
         if not np.isfinite(record['valid_loss']):
             raise ValueError(f"epoch {self.epoch+1}: the validation loss is {record['valid_loss']}, training has diverged. Try a lower lr, or fp32. Files in {self.folder} are those of epochs before.")
+        if rank_distrib(): return                           # of several processes one writes
         meta = dict(config=self.config, note=self.note, epoch=self.epoch+1, epochs=self.n_epoch, record=record)
-        for name in ('last', *['best']*(self.new_best or not self.selects)): save_tensors(self.folder/f'{name}.safetensors', unique_state(self.model), meta)
+        for name in ('last', *['best']*(self.new_best or not self.selects)): save_tensors(self.folder/f'{name}.safetensors', unique_state(bare(self.model)), meta)
 
 # %% ../nbs/32_learner.ipynb #6f263adc
 def _learner(dls, model, loss, metrics, cbs, wd, precision):
@@ -246,7 +248,7 @@ def lr_schedule(
     if not 0 <= warmup < 1: raise ValueError(f"the warm-up is {warmup:.0%} of the training, it must be from 0% to below 100%; choose fewer epochs of warm-up, or more epochs")
     return combine_scheds([warmup, 1 - warmup], [SchedLin(lr/100, lr), kinds[kind]()]) if warmup else kinds[kind]()
 
-# %% ../nbs/32_learner.ipynb #e45829ba
+# %% ../nbs/32_learner.ipynb #4d2baab1
 def fit(
     learn:Learner, # from one of the three above
     epochs:int=30, # epochs
@@ -254,28 +256,30 @@ def fit(
     warmup:float=None, # epochs of warm-up; None: a sixth, as 5 of 30
     schedule:str='cosine', # see `lr_schedule`
 )->Learner: # the same learner
-    "Train with a schedule."
+    "Train with a schedule, in all processes that were started together."
     sched = lr_schedule(lr, (epochs/6 if warmup is None else warmup)/epochs, schedule)
-    learn.fit(epochs, lr, cbs=ParamScheduler(dict(lr=sched)))
+    with several(learn): learn.fit(epochs, lr, cbs=ParamScheduler(dict(lr=sched)))
     return learn
 
-# %% ../nbs/32_learner.ipynb #52c66be9
+# %% ../nbs/32_learner.ipynb #49cb67c3
 @torch.no_grad()
 def predict_scores(
     model:nn.Module, # any model of this package
-    dl, # a loader of clips
+    dl, # a loader of clips; a `Share`: every process gets the scores of all
     progress:bool=False, # show a bar
     twin:Tensor=None, # (G,) from `mirror_activities`: also look at each clip's mirror image, and take the mean of both scores; None: do not
 )->dict[str,Tensor]: # every score of the output over all clips; features, which have four axes, are left out; plus targets `activity_true`, `action_true`
     "Run a model over clips and gather its scores, in the loader's order, on the CPU."
     model.eval()
     device,rows = next(model.parameters()).device,[]
-    for frames,boxes,mask,activity,actions in progress_bar(dl, leave=False) if progress else dl:
+    for i,(frames,boxes,mask,activity,actions) in enumerate(progress_bar(dl, leave=False) if progress else dl):
         out = model(frames.to(device), boxes.to(device), mask.to(device))
         if twin is not None:
             mirror = model(frames.flip(-1).to(device), mirror_boxes(boxes).to(device), mask.to(device))
             out = {k: (v + (mirror[k][:, twin] if k.startswith('activity') else mirror[k]))/2 for k,v in out.items() if v.ndim < 4}
-        rows.append({**{k: v.float().cpu() for k,v in out.items() if v.ndim < 4}, 'activity_true': activity.cpu(), 'action_true': actions.cpu()})
+        row = {**{k: v.float() for k,v in out.items() if v.ndim < 4}, 'activity_true': activity.to(device), 'action_true': actions.to(device)}
+        if isinstance(dl, Share): row = {k: gathered(v, dl.rows(i)) for k,v in row.items()}
+        rows.append({k: v.cpu() for k,v in row.items()})
     return {k: torch.cat([r[k] for r in rows]) for k in rows[0]}
 
 # %% ../nbs/32_learner.ipynb #41be3699

@@ -7,14 +7,14 @@ Docs: https://aclip-gar.github.io/aclip/store.html.md"""
 # %% auto #0
 __all__ = ['VERSION', 'clip_digest', 'FeatureStore', 'read_manifest', 'Laps', 'on_store']
 
-# %% ../nbs/33_store.ipynb #bdf1b828
+# %% ../nbs/33_store.ipynb #57d92355
 import contextlib, json, os, random, time, zlib
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import timm, torch
 from fastai.data.core import DataLoaders
-from fastai.torch_core import num_distrib, rank_distrib
+from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib
 from fastcore.basics import patch
 from fastprogress.fastprogress import progress_bar
 from torch import nn, Tensor
@@ -267,7 +267,7 @@ def _places(self:FeatureStore)->dict:
     "Of each clip its shard and its row there."
     return {n: divmod(i, self.manifest['per_shard']) for i,n in enumerate(self.manifest['clips'])}
 
-# %% ../nbs/33_store.ipynb #e02a5b66
+# %% ../nbs/33_store.ipynb #7880e6cf
 @patch
 def rows(self:FeatureStore,
     clips:list, # `Clip`s of the store
@@ -288,6 +288,7 @@ def dls(self:FeatureStore,
     "Loaders that decode no frame and need no backbone."
     ds,n_actors = [dl.dataset for dl in dls.loaders],dls.loaders[0].create_batch.keywords['n_actors']
     self.fill(part, [c for d in ds for c in d.clips], ds[0].size, n_actors, workers, progress)
+    distrib_barrier()                                       # processes that train together have each done a share
     return DataLoaders(*[dl.new(StoredClips(d, self.rows(d.clips)), num_workers=0) for dl,d in zip(dls.loaders, ds)], device=dls.device)
 
 # %% ../nbs/33_store.ipynb #f3106d6a

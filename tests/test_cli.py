@@ -5,7 +5,7 @@ from PIL import Image
 from aclip.cli import main
 from aclip.clip import TextBank
 from aclip.data.volleyball import ACTIONS, WINDOW
-from helpers import STEPS, aclip, best as best_of, refused
+from helpers import STEPS, aclip, aclip_json, best as best_of, refused
 from test_checkpoint import small_disk
 
 SIZE = (90, 160)
@@ -92,12 +92,29 @@ def test_divergence_keeps_the_old_checkpoints(made, tmp_path):
     refused('train', *SMALL, '--data', made/'data', '--out', run, '--steps', 1, '--overwrite', '--lr', 1e30, '--warmup', 0, says=['epoch 1', 'diverged', 'lower lr'])
     assert {f: f.read_bytes() for f in before} == before
 
-def test_a_run_that_did_not_end_is_named_so(made, tmp_path):
-    run,_ = copy_run(made, tmp_path)
-    again = 'train', *SMALL, '--data', made/'data', '--out', run, '--steps', 1
-    refused(*again, says=['already holds best.safetensors; choose'])
+def test_another_command_finds_the_folder_taken(made, tmp_path):
+    run,before = copy_run(made, tmp_path)
+    other = 'train', *SMALL, '--data', made/'data', '--out', run, '--steps', 1, '--seed', 1
+    refused(*other, says=['already holds best.safetensors by a run with other arguments or data; choose'])
     (run/STEPS[1]/'run.json').unlink()
-    refused(*again, says=['best.safetensors of a run that did not end; choose'])
+    refused(*other, says=['best.safetensors of a run with other arguments or data that did not end; choose'])
+    assert {f: f.read_bytes() for f in before} == before
+
+def test_the_same_command_goes_on(made, tmp_path):
+    "Steps 1 and 3 are finished, step 2 was killed: it is trained once more, to the same weights."
+    run,_ = copy_run(made, tmp_path)
+    files = lambda: {f.relative_to(run): f.read_bytes() for f in run.rglob('*.safetensors')}
+    before,times = files(),{s: (run/n/'run.json').stat().st_mtime_ns for s,n in STEPS.items()}
+    (run/STEPS[2]/'run.json').unlink(); (run/STEPS[2]/'.last.safetensors.1.part').write_bytes(b'half')
+    r = aclip_json('train', *SMALL, '--data', made/'data', '--out', run, '--bank', made/'bank.safetensors')
+    assert [o['step'] for o in r] == [1, 2, 3] and files() == before
+    assert [s for s,n in STEPS.items() if (run/n/'run.json').stat().st_mtime_ns != times[s]] == [2] and not [*run.rglob('*.part')]
+
+@pytest.mark.parametrize('command', ['demo', 'predict'])
+def test_what_runs_in_one_process(command, made, tmp_path, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2'); monkeypatch.setenv('RANK', '0')
+    argv = dict(demo=['--out', tmp_path/'demo'], predict=['--model', best(made, 3), '--frames', tmp_path, '--boxes', tmp_path/'b.txt'])[command]
+    refused(command, *argv, says=['runs in one process', 'features, train, evaluate', 'without torchrun'])
 
 def test_steps_run_in_order_and_once(made, tmp_path):
     status,out,err = aclip('train', *SMALL, '--data', made/'data', '--out', tmp_path, '--steps', 2, 1, 2, '--json')
@@ -158,7 +175,7 @@ def test_interrupt_is_no_traceback(monkeypatch):
 
 def test_a_reader_who_has_seen_enough():
     "`aclip ... | head` ends without a traceback."
-    p = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', 'from aclip.cli import main; main(["params"])'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([sys.executable, '-W', 'ignore', '-m', 'aclip.cli', 'params'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     p.stdout.close()
     assert p.stderr.read() == '' and p.wait() == 0
 

@@ -1,11 +1,12 @@
 "The store of features: the same losses as from the frames, stores of something else, bad luck on the disk, kills, several processes."
 import json, multiprocessing, os, random, shutil, signal, time
+from dataclasses import replace
 from pathlib import Path
 import pytest, torch
 from fastai.torch_core import set_seed
-from aclip.checkpoint import CheckpointError
+from aclip.checkpoint import CheckpointError, load_tensors
 from aclip.clip import TextBank
-from aclip.commands import store_features
+from aclip.commands import store_features, train
 from aclip.data.clips import clip_dls
 from aclip.data.synthetic import make_world
 from aclip.data.volleyball import ACTIONS, ACTIVITIES, read_volleyball
@@ -56,7 +57,6 @@ def losses(model, dls, step):
     "Of every batch of an epoch, and of validation; whoever asks draws the same."
     set_seed(0)
     for dl in dls.loaders: dl.rng.seed(0)                   # a loader draws its order from a source of its own
-    seen = []
     learn = relation_learner(dls, model) if step == 2 else text_learner(dls, model, TextBank.random(ACTIONS, dim=16, seed=0))
     with learn.no_bar(), learn.no_logging(): fit(learn, 2, 1e-3)
     return torch.tensor([float(l) for l in learn.recorder.losses] + [v for row in learn.recorder.values for v in row[:3]])
@@ -102,7 +102,6 @@ def test_what_cannot_be_stored(clips, filled):
 # Stores of something else
 
 def other_boxes(clips):
-    from dataclasses import replace
     return [replace(clips[0], boxes=clips[0].boxes*.99), *clips[1:]]
 
 @pytest.mark.parametrize('change,says', [
@@ -234,6 +233,59 @@ def test_one_of_two_processes(world, clips, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match='shards 0, 2, 4 are missing'): FeatureStore(tmp_path/'store').rows(clips)
     monkeypatch.undo()
     assert fill(tmp_path/'store', clips)['computed'] == 6
+
+
+# Training is killed
+
+STEPS23 = dict(config=replace(config(), text=dict(r=2, layers=1, heads=2)), steps=(2, 3), bank='random', protocol='best-on-test', frames='available', changes=dict(epochs=3, lr=1e-3, bs=2), workers=0, progress=False)
+
+def begin(world, run, folder):
+    "Training in a process of its own, on a store of crops which it fills first."
+    torch.set_num_threads(1)
+    train(world, run, init=world.parent/'first.safetensors', store=FeatureStore(folder, 'crops', per_shard=2), **STEPS23)
+
+def trains(world, run, folder):
+    p = processes.Process(target=begin, args=(world, run, folder))
+    p.start()
+    return p
+
+def weights(run): return {f.relative_to(run): load_tensors(f)[0] for f in sorted(run.rglob('*.safetensors'))}
+
+def test_training_killed_five_times(world, tmp_path):
+    "kill -9 while the store fills, in step 2 and in step 3; in the end the weights and the store of an undisturbed run, and what was finished is left as it was."
+    first = config(1)
+    torch.manual_seed(0)
+    save_model(world.parent/'first.safetensors', create_model(first), first)
+    p = trains(world, tmp_path/'whole', tmp_path/'whole store'); p.join()
+    assert p.exitcode == 0
+    run,store,chance,killed,finished = tmp_path/'run',tmp_path/'store',random.Random(0),0,{}
+    shards = lambda: len(list(store.glob('shard-*')))
+    epochs = lambda step: len((run/step/'history.csv').read_text().splitlines()) - 1 if (run/step/'history.csv').exists() else 0
+    for there in (lambda: shards() > 0, lambda: shards() == 5, lambda: epochs('2-relation') > 0, lambda: (run/'2-relation/run.json').exists(), lambda: epochs('3-text') > 1):
+        p,begun = trains(world, run, store),time.time()
+        while p.is_alive() and not there() and time.time() - begun < 300: time.sleep(.001)
+        time.sleep(chance.uniform(0, .03))
+        p.kill(); p.join()
+        killed += p.exitcode == -signal.SIGKILL
+        for f,b in finished.items(): assert f.read_bytes() == b
+        finished = {f: f.read_bytes() for s in run.iterdir() if (s/'run.json').exists() for f in s.iterdir()}
+    assert killed >= 4 and finished                         # the last may have been too quick
+    p = trains(world, run, store); p.join()
+    assert p.exitcode == 0 and files(store) == files(tmp_path/'whole store')
+    for f,b in finished.items(): assert f.read_bytes() == b
+    a,b = weights(run),weights(tmp_path/'whole')
+    assert a.keys() == b.keys() and len(a) == 4
+    for f in a:
+        for k,v in a[f].items(): assert torch.equal(v, b[f][k]), (f, k)
+    assert {f.name for f in run.rglob('*')} == {f.name for f in (tmp_path/'whole').rglob('*')}
+
+@pytest.mark.parametrize('dtype,eps', [('float32', 1e-5), ('float16', 5e-3)])
+def test_the_same_seed_with_and_without_a_store(world, tmp_path, dtype, eps):
+    "By `train` itself, whichever process decodes: the same frames are drawn, so losses differ by what storing rounds."
+    start = dict(init=world.parent/'image.safetensors', **{**STEPS23, 'steps': (3,), 'workers': 1})
+    said = [train(world, tmp_path/name, **start, **kw) and (tmp_path/name/'3-text/history.csv').read_text() for name,kw in (('direct', {}), ('stored', dict(store=FeatureStore(tmp_path/'s', dtype=dtype))))]
+    a,b = (torch.tensor([[float(v) for v in l.split(',')[1:6]] for l in s.splitlines()[1:]]) for s in said)
+    assert a.shape == (3, 5) and (a - b).abs().max() < eps*a.abs().max(), (a, b)
 
 
 # By the command

@@ -16,7 +16,7 @@ FLOORS = {1: {'layers', 'clip', 'distill', 'lora', 'metrics', 'data.clips', 'che
           2: {'data.volleyball', 'data.collective', 'data.players', 'data.scene', 'data.synthetic', 'data.folder', 'image2text', 'base', 'boxes', 'tiny_clip', 'i3d'},
           3: {'data.datasets', 'data.doctor'} | BASES,
           4: {'core'},
-          5: {'zoo', 'features', 'store'},
+          5: {'zoo', 'features', 'store', 'parallel'},
           6: {'learner'},
           7: {'visual', 'report', 'demo', 'experiments', 'commands', 'params', 'bench', 'cli'}}
 FLOOR = {room: n for n,rooms in FLOORS.items() for room in rooms}

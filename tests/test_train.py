@@ -62,7 +62,7 @@ def test_files_of_a_run(run):
 
 def test_a_run_is_not_overwritten(run):
     before = (best(run[0], 1)).read_bytes()
-    status,_,err = aclip('train', '--tiny', '--data', DATA, '--available', '--protocol', 'overfit', '--bank', 'random', '--out', run[0], '--quiet')
+    status,_,err = aclip('train', '--tiny', '--data', DATA, '--available', '--protocol', 'overfit', '--bank', 'random', '--seed', 1, '--out', run[0], '--quiet')
     assert status == 1 and 'already holds best.safetensors' in err and '--overwrite' in err
     assert (best(run[0], 1)).read_bytes() == before
 

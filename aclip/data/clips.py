@@ -6,7 +6,7 @@ Docs: https://aclip-gar.github.io/aclip/data.clips.html.md"""
 
 # %% auto #0
 __all__ = ['DataError', 'normalise_boxes', 'Clip', 'random_frames', 'spread_frames', 'read_frame', 'frame_size', 'ClipDataset',
-           'collate', 'clip_dl', 'clip_dls']
+           'collate', 'ClipLoader', 'clip_dl', 'clip_dls']
 
 # %% ../../nbs/10_data.clips.ipynb #48b3dac2
 import random
@@ -127,7 +127,7 @@ def frame_size(
     except (OSError, SyntaxError, Image.DecompressionBombError) as e: # PIL raises SyntaxError for a broken header
         raise DataError(f'{path}: not a readable image ({e}). Expected a whole image file. Copy the file again.') from None
 
-# %% ../../nbs/10_data.clips.ipynb #9404207b
+# %% ../../nbs/10_data.clips.ipynb #bdb8c57a
 class ClipDataset(Dataset):
     "Clips as tuples of tensors: frames (T, 3, H, W), boxes (T, N, 4), activity (), actions (N,)."
     n_inp = 3 # fastai asks how many tensors of a batch are inputs: frames, boxes, mask
@@ -145,9 +145,13 @@ class ClipDataset(Dataset):
     )->list: # positions in its window
         "Draw or choose the frames of a clip."
         return (random_frames if self.train else spread_frames)(self.n_frames, len(clip.frames), clip.name)
-    def __getitem__(self, i):
+    def __getitem__(self, i): return self.item(i, self.positions(self.clips[i]))
+    def item(self,
+        i:int, # number of the clip
+        t:list, # positions in its window
+    )->tuple: # frames, boxes, activity, actions
+        "A clip at these positions."
         c = self.clips[i]
-        t = self.positions(c)
         frames = (torch.empty(len(t), 3, 0, 0, dtype=torch.uint8) if self.size is None else
                   torch.stack([read_frame(c.frames[j], self.size, c.size, c.name) for j in t]))
         return frames, torch.from_numpy(c.boxes[t]), torch.tensor(c.activity), torch.tensor(c.actions)
@@ -168,7 +172,30 @@ def collate(
         padded[i, :, :len(a)], mask[i, :len(a)], acts[i, :len(a)] = b, True, a
     return torch.stack(frames), padded, mask, torch.stack(activity), acts
 
-# %% ../../nbs/10_data.clips.ipynb #5f294791
+# %% ../../nbs/10_data.clips.ipynb #f0bddd38
+class ClipLoader(DataLoader):
+    "A loader of clips that draws all frames of an epoch at its start."
+    def get_idxs(self):
+        "Numbers of clips in the order of this epoch, each with the positions of its frames."
+        ds = self.dataset
+        return [(i, ds.positions(ds.clips[i])) for i in super().get_idxs()]
+    def create_item(self,
+        s:tuple, # number of a clip and positions
+    )->tuple: # as from `ClipDataset`
+        "Read a clip."
+        return self.dataset.item(*s)
+    def new(self,
+        *args, # a dataset, as for fastai's
+        **kwargs, # what is to be different
+    )->'ClipLoader': # of the same clips, unless told otherwise
+        "Another loader that draws the same as this one would, and leaves chance as it was."
+        drawn = random.getstate()
+        try: loader = super().new(*args, **kwargs)
+        finally: random.setstate(drawn)
+        loader.rng.setstate(self.rng.getstate())
+        return loader
+
+# %% ../../nbs/10_data.clips.ipynb #568e199a
 def clip_dl(
     clips:list, # `Clip`s, at least one
     bs:int=8, # clips per batch (Sec. 4.2)
@@ -179,11 +206,11 @@ def clip_dl(
     n_actors:int=None, # actors to pad to; None for the most in `clips`
     device=None, # where batches go; None for fastai's default device
     augment=None, # batch -> batch, such as `BoxAugment`; None: nothing is changed
-)->DataLoader: # yields batches as `collate` makes them
+)->ClipLoader: # yields batches as `collate` makes them
     "One loader, as for evaluation or prediction; `DataError` if there are no clips."
     if not clips: raise DataError('no clips to load. Expected at least one. Check the split and the data folder.')
     n_actors = n_actors or max(len(c.actions) for c in clips)
-    return DataLoader(ClipDataset(clips, size, n_frames, train), bs=bs, shuffle=train, num_workers=num_workers,
+    return ClipLoader(ClipDataset(clips, size, n_frames, train), bs=bs, shuffle=train, num_workers=num_workers,
                       create_batch=partial(collate, n_actors=n_actors), device=device or default_device(),
                       **({} if augment is None else dict(after_batch=augment)))
 
