@@ -278,18 +278,18 @@ def _table_options(p):
     p.add_argument('--bank', metavar='FILE', help="the teacher where the table names none; default 'tiny' for boxes, bank.safetensors for frames")
     p.add_argument('--protocol', choices=('val', 'best-on-test', 'fixed'), help="default 'fixed' for boxes (a recipe chosen on the validation videos, trained on theirs too), 'val' for frames")
     p.add_argument('--show', action='store_true', help='run nothing, show what is there')
-    p.add_argument('--results', metavar='FILE', help='also write every result of the table to this file')
+    p.add_argument('--results', metavar='FILE', help='also write every result of the table to this file, beside those it holds, and show them all')
     p.add_argument('--backbone-weights', metavar='FILE', help="frames: local file of the backbone's weights")
     p.add_argument('--precision', default='fp32', choices=('fp32', 'fp16', 'bf16'), help='mixed precision on a GPU')
 
 def _table(a):
     from dataclasses import replace
     if not (a.data or a.show): raise ValueError('a table is run on data: give the folder of the dataset by --data, or say --show')
-    from aclip.experiments import SETUPS, table, table_text, write_results
+    from aclip.experiments import SETUPS, read_results, summaries, table, table_text, write_results
     changes = {k: v for k,v in dict(teacher=a.bank, protocol=a.protocol).items() if v is not None}
     setup = replace(SETUPS[a.features], **changes)
     rows = table(a.which, a.out, None if a.show else a.data, setup, a.seeds, a.rows, (lambda text: None) if a.quiet else print, progress=False, weights=a.backbone_weights, precision=a.precision)
-    if a.results: write_results(a.results, a.which, a.out, setup)
+    if a.results: rows = summaries(a.which, read_results(write_results(a.results, a.which, a.out, setup)), setup)    # with what the file held before
     return rows,table_text(rows)
 
 # %% ../nbs/42_cli.ipynb #5dde4156

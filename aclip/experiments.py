@@ -6,7 +6,7 @@ Docs: https://aclip-gar.github.io/aclip/experiments.html.md"""
 
 # %% auto #0
 __all__ = ['TABLES', 'SETUPS', 'TEACHERS', 'VERSION', 'Run', 'Together', 'Row', 'Setup', 'read_result', 'run_once', 'gather',
-           'summarise', 'summaries', 'table', 'table_text', 'write_results', 'read_results']
+           'summarise', 'summaries', 'table', 'table_text', 'read_results', 'write_results']
 
 # %% ../nbs/46_experiments.ipynb #6b6947e3
 import json, subprocess, time
@@ -250,15 +250,18 @@ def run_once(
     (folder/'result.json').write_text(json.dumps(r))
     return r
 
-# %% ../nbs/46_experiments.ipynb #817eda0a
+# %% ../nbs/46_experiments.ipynb #aed974af
+def _runs(which:str, setup:Setup)->list:
+    "All that a table needs run: its rows, and the image branches under them."
+    return [*dict.fromkeys(r for row in TABLES[which] for r in (row.run.under, row.run.taught(setup.teacher)))]
+
 def gather(
     which:str, # a key of `TABLES`
     out:Path, # folder of all runs
     setup:Setup=SETUPS['boxes'], # features, protocol, recipe
 )->list[dict]: # results, as from `run_once`
     "Every result that is there, of a table's rows and of the image branches under them."
-    runs = dict.fromkeys(r for row in TABLES[which] for r in (row.run.under, row.run.taught(setup.teacher)))
-    return [read_result(f) for run in runs for f in sorted(Path(out).glob(f'{run.name}/seed-*/result.json'))]
+    return [read_result(f) for run in _runs(which, setup) for f in sorted(Path(out).glob(f'{run.name}/seed-*/result.json'))]
 
 def summarise(
     row:Row, # the row
@@ -326,21 +329,33 @@ def table_text(
     foot = f"MCA in percent; trained on {done['n_train']} clips, tested on {done['n_test']}; gain over the image branch of the same seed with its 95 % interval" if done else 'nothing has been run yet'
     return '\n'.join([f"{'':{width}s}  paper   ours           diff  gain                 seeds    trainable", *map(line, rows), foot])
 
-# %% ../nbs/46_experiments.ipynb #112d9733
+# %% ../nbs/46_experiments.ipynb #9233fd50
+def read_results(
+    path:Path, # as from `write_results`
+)->list[dict]: # the results
+    "Read them back; `CheckpointError` for a file of another version."
+    return read_result(path)['results']
+
+def _kept(path:Path, which:str, setup:Setup, ours:list)->list:
+    "Results of a file that are not among ours; `CheckpointError` if one is no result of this table in this setup."
+    known = {json.dumps(asdict(run)): run for run in _runs(which, setup)}
+    key = lambda r: (json.dumps(r.get('run')), r.get('seed'))
+    def fits(r): return key(r)[0] in known and all(r.get(k) == v for k,v in _said(known[key(r)[0]], r['seed'], setup).items())
+    there,new = read_results(path),{*map(key, ours)}
+    for r in there:
+        if not fits(r): raise CheckpointError(f"{path}: holds a result that is not of table {which} as it is run now: {r.get('run')}, seed {r.get('seed')}; give --results another file")
+    return [r for r in there if key(r) not in new]
+
 def write_results(
-    path:Path, # file to write, .json
+    path:Path, # file to write, .json; one that is there is added to
     which:str, # a key of `TABLES`
     out:Path, # folder of all runs
     setup:Setup=SETUPS['boxes'], # as in `table`
 )->Path: # `path`
     "All results of a table's rows, and of their image branches, in one file."
-    lines = [json.dumps(r) for r in gather(which, out, setup)]
-    Path(path).write_text(f'{{"version": {VERSION}, "table": "{which}", "results": [\n' + ',\n'.join(lines) + '\n]}\n')
-    return Path(path)
-
-def read_results(
-    path:Path, # as from `write_results`
-)->list[dict]: # the results
-    "Read them back; `CheckpointError` for a file of another version."
-    r = read_result(path)
-    return r['results']
+    path,ours = Path(path),gather(which, out, setup)
+    lines = [json.dumps(r) for r in ours + (_kept(path, which, setup, ours) if path.exists() else [])]
+    aside = path.with_name(f'.{path.name}.part')             # so that a full disk or a kill costs no result
+    aside.write_text(f'{{"version": {VERSION}, "table": "{which}", "results": [\n' + ',\n'.join(lines) + '\n]}\n')
+    aside.replace(path)
+    return path
