@@ -239,13 +239,13 @@ def train(
     "Train one or more of the three steps, as far as the same command has not finished them before."
     first,weights = config.first_step,TRUNK if weights == 'tiny' else weights
     out,steps = Path(out),sorted(set(range(first, 4) if steps is None else steps))
-    init,recipes = [init] if isinstance(init, (str, Path)) else list(init or []),{s: recipe(s, config.pixels, **(changes or {})) for s in steps}
+    init = [init] if isinstance(init, (str, Path)) else list(init or [])
     teacher = _teacher(bank, config.actions) if bank and 3 in steps else None
     _check(config, steps, init, protocol, teacher, kw.get('store')); join_processes()
     source = {s: _source(s, first, steps, init, out) for s in steps}
     clips = _clips(data, config, protocol, boxes, frames, videos)
     if not config.pixels: kw['augment'] = BoxAugment(config.activities, **(augment or {}))
-    configs,command = {s: _config(config, s, teacher) for s in steps},{}
+    recipes,configs,command = {s: recipe(s, config.pixels, **(changes or {})) for s in steps},{s: _config(config, s, teacher) for s in steps},{}
     for s in steps:
         begun = [*([command[s-1]] if s-1 in steps else source[s]), *[weights, i3d_weights, pretrained]*(s == first)]
         how = kw.get('precision', 'fp32'),kw.get('store') is not None and s > 1,kw.get('distill') if s == 3 else None
