@@ -82,7 +82,7 @@ class Sizes:
     grow:dict=field(default_factory=lambda: dict(clips=[1, 2, 4, 8, 16], actors=[3, 6, 12, 24, 48], frames=[3, 6, 9, 18, 27], ranks=[1, 4, 16, 64, 128])) # what grows, and through which values
 
 FULL = Sizes()
-QUICK = Sizes(turns=3, clips=2, size=(180, 320), widths={k: b.d//4 for k,b in BASES.items()}, bs=16, epochs=2, grow=dict(clips=[1, 2, 4], actors=[6, 12, 24], frames=[3, 6, 9], ranks=[1, 8, 64]))
+QUICK = Sizes(turns=3, clips=2, size=(180, 320), widths={k: b.d//4 for k,b in BASES.items()}, bs=16, epochs=2, grow=dict(clips=[1, 4], actors=[6, 24], frames=[3, 9], ranks=[1, 64]))
 
 # %% ../nbs/47_bench.ipynb #f5067ae9
 class AFormerTorch(nn.Module):
@@ -277,6 +277,8 @@ def bench_floor(
     return rows,counts
 
 # %% ../nbs/47_bench.ipynb #7653cb8d
+_ANY = dict(arg=dict(norm='features'))                       # base model -> what its relation needs for any number of actors
+
 def bench_growth(
     sizes:Sizes=FULL, # how much
 )->dict: # what grows -> base model -> pairs of its value and seconds
@@ -287,7 +289,7 @@ def bench_growth(
         for v in values:
             at = dict(clips=2, frames=3, actors=12, ranks=8) | {what: v}
             for name in BASES:
-                model = text_model(name, d := sizes.widths[name], min(at['ranks'], d), sizes.layers, **(dict(norm='features') if name == 'arg' else {})).train()
+                model = text_model(name, d := sizes.widths[name], min(at['ranks'], d), sizes.layers, **_ANY.get(name, {})).train()
                 x,boxes = random_actors(at['clips'], at['frames'], at['actors'], d)
                 def run(): model.zero_grad(); model.text_branch(x, boxes)['activity_text'].square().mean().backward()
                 grown[what][name].append([v, float(f'{in_turns(run, n=sizes.turns)[0]:.4g}')])

@@ -241,14 +241,15 @@ def train(
     out,steps = Path(out),sorted(set(range(first, 4) if steps is None else steps))
     init = [init] if isinstance(init, (str, Path)) else list(init or [])
     teacher = _teacher(bank, config.actions) if bank and 3 in steps else None
-    _check(config, steps, init, protocol, teacher, kw.get('store')); join_processes()
+    _check(config, steps, init, protocol, teacher, store := kw.get('store'))
+    join_processes()
     source = {s: _source(s, first, steps, init, out) for s in steps}
     clips = _clips(data, config, protocol, boxes, frames, videos)
     if not config.pixels: kw['augment'] = BoxAugment(config.activities, **(augment or {}))
     recipes,configs,command = {s: recipe(s, config.pixels, **(changes or {})) for s in steps},{s: _config(config, s, teacher) for s in steps},{}
     for s in steps:
         begun = [*([command[s-1]] if s-1 in steps else source[s]), *[weights, i3d_weights, pretrained]*(s == first)]
-        how = kw.get('precision', 'fp32'),kw.get('store') is not None and s > 1,kw.get('distill') if s == 3 else None
+        how = kw.get('precision', 'fp32'),store.numbers if store is not None and s > 1 else None,kw.get('distill') if s == 3 else None
         command[s] = _command(begun, clips, teacher if s == 3 else None, configs[s].to_dict(), asdict(recipes[s]), protocol, str(boxes), seed, augment, how)
     runs = {s: _fresh(out/RECIPES[s].name, overwrite, command[s]) for s in steps}
     for s in [s for s in steps if not runs[s]]:

@@ -31,7 +31,7 @@ from .clip import TextBank
 from .core import ActivityCLIP
 from .distill import kd_loss
 from .metrics import mca, mpca
-from .parallel import Share, bare, gathered, several
+from .parallel import ShareLoader, bare, gathered, several
 
 # %% ../nbs/32_learner.ipynb #9f2eb6fc
 class GroupLoss:
@@ -265,7 +265,7 @@ def fit(
 @torch.no_grad()
 def predict_scores(
     model:nn.Module, # any model of this package
-    dl, # a loader of clips; a `Share`: every process gets the scores of all
+    dl, # a loader of clips; a `ShareLoader`: every process gets the scores of all
     progress:bool=False, # show a bar
     twin:Tensor=None, # (G,) from `mirror_activities`: also look at each clip's mirror image, and take the mean of both scores; None: do not
 )->dict[str,Tensor]: # every score of the output over all clips; features, which have four axes, are left out; plus targets `activity_true`, `action_true`
@@ -278,7 +278,7 @@ def predict_scores(
             mirror = model(frames.flip(-1).to(device), mirror_boxes(boxes).to(device), mask.to(device))
             out = {k: (v + (mirror[k][:, twin] if k.startswith('activity') else mirror[k]))/2 for k,v in out.items() if v.ndim < 4}
         row = {**{k: v.float() for k,v in out.items() if v.ndim < 4}, 'activity_true': activity.to(device), 'action_true': actions.to(device)}
-        if isinstance(dl, Share): row = {k: gathered(v, dl.rows(i)) for k,v in row.items()}
+        if isinstance(dl, ShareLoader): row = {k: gathered(v, dl.rows(i)) for k,v in row.items()}
         rows.append({k: v.cpu() for k,v in row.items()})
     return {k: torch.cat([r[k] for r in rows]) for k in rows[0]}
 

@@ -52,6 +52,10 @@ class FeatureStore:
         self._new = {**dict(dtype='float16', precision='fp32', per_shard=16), **{k: v for k,v in self._asked.items() if v is not None}}
         self.manifest = read_manifest(self.folder)
     @property
+    def numbers(self)->list[str]: # dtype, precision
+        "How they are kept and computed, on which depends what training on them ends in."
+        return [(self.manifest or self._new)[k] for k in ('dtype', 'precision')]
+    @property
     def kind(self)->str: # None while it is open
         "What it holds, 'crops' or 'actors'."
         return self._asked['kind'] or (self.manifest or {}).get('kind')

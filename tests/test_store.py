@@ -287,6 +287,13 @@ def test_the_same_seed_with_and_without_a_store(world, tmp_path, dtype, eps):
     a,b = (torch.tensor([[float(v) for v in l.split(',')[1:6]] for l in s.splitlines()[1:]]) for s in said)
     assert a.shape == (3, 5) and (a - b).abs().max() < eps*a.abs().max(), (a, b)
 
+def test_a_store_of_other_numbers_makes_another_command(world, tmp_path):
+    start = dict(init=world.parent/'image.safetensors', **{**STEPS23, 'steps': (3,)})
+    with_store = lambda name, **kw: train(world, tmp_path/'run', store=FeatureStore(tmp_path/name, **kw), **start)[0]
+    first = with_store('a', dtype='float32')
+    assert with_store('a')['seconds'] == first['seconds']            # done, and left as it was
+    with pytest.raises(CheckpointError, match='other arguments'): with_store('b', dtype='float16')
+
 
 # By the command
 
