@@ -254,8 +254,7 @@ def train(
     runs = {s: _fresh(out/RECIPES[s].name, overwrite, command[s]) for s in steps}
     for s in [s for s in steps if not runs[s]]:
         set_seed(seed)
-        if s == first: model = create_model(configs[s], pretrained, weights, i3d_weights)
-        else: model = next_step(*_before(source[s]), configs[s])
+        model = create_model(configs[s], pretrained, weights, i3d_weights) if s == first else next_step(*_before(source[s]), configs[s])
         if s == 3 and config.method == 'series': model.set_text(teacher)
         note = dict(command=command[s], seed=seed, protocol=protocol, videos=videos, boxes=str(boxes), teacher=teacher.source if s == 3 and teacher else None)
         by_action = detect_dataset(data).action_weights if recipes[s].weigh_actions else None
