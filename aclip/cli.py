@@ -270,12 +270,12 @@ def _params(a):
 # %% ../nbs/42_cli.ipynb #76fecc4b
 def _table_options(p):
     p.add_argument('which', choices=('1', '3', '4', '5', 'beyond', 'steps', 'room'), help='number of the table in the paper; beyond: teachers, temperature, prompts, loss; steps: what makes a model on boxes good; room: text branches on image branches that know less')
-    p.add_argument('--data', metavar='DIR', help='dataset folder in the official Volleyball layout; for boxes its annotations are enough; not needed with --show')
+    p.add_argument('--data', metavar='DIR', help='dataset folder in the official layout of Volleyball or Collective Activity; for boxes its annotations are enough; with --show it only says which of the two, Volleyball if left out')
     p.add_argument('--out', default='runs', metavar='DIR', help='folder of all runs, shared by all tables; a stopped table goes on; default runs')
     p.add_argument('--features', default='boxes', choices=('boxes', 'frames'), help='what the image branch sees; default boxes')
     p.add_argument('--seeds', nargs='+', type=_from(0), default=[0, 1, 2, 3, 4], metavar='N', help='default 0 1 2 3 4')
     p.add_argument('--rows', nargs='+', metavar='NAME', help="only these rows, such as 'ACLIP(ARG)'; default all")
-    p.add_argument('--bank', metavar='FILE', help="the teacher where the table names none; default 'tiny' for boxes, bank.safetensors for frames")
+    p.add_argument('--bank', metavar='FILE', help="the teacher where the table names none; default 'tiny' for boxes (random128, orthogonal vectors, on Collective Activity), bank.safetensors for frames")
     p.add_argument('--protocol', choices=('val', 'best-on-test', 'fixed'), help="default 'fixed' for boxes (a recipe chosen on the validation videos, trained on theirs too), 'val' for frames")
     p.add_argument('--show', action='store_true', help='run nothing, show what is there')
     p.add_argument('--results', metavar='FILE', help='also write every result of the table to this file, beside those it holds, and show them all')
@@ -283,11 +283,10 @@ def _table_options(p):
     p.add_argument('--precision', default='fp32', choices=('fp32', 'fp16', 'bf16'), help='mixed precision on a GPU')
 
 def _table(a):
-    from dataclasses import replace
     if not (a.data or a.show): raise ValueError('a table is run on data: give the folder of the dataset by --data, or say --show')
-    from aclip.experiments import SETUPS, read_results, summaries, table, table_text, write_results
-    changes = {k: v for k,v in dict(teacher=a.bank, protocol=a.protocol).items() if v is not None}
-    setup = replace(SETUPS[a.features], **changes)
+    from aclip.data.datasets import detect_dataset
+    from aclip.experiments import read_results, setup_for, summaries, table, table_text, write_results
+    setup = setup_for(a.features, *[detect_dataset(a.data).name]*bool(a.data), teacher=a.bank, protocol=a.protocol)
     rows = table(a.which, a.out, None if a.show else a.data, setup, a.seeds, a.rows, (lambda text: None) if a.quiet else print, progress=False, weights=a.backbone_weights, precision=a.precision)
     if a.results: rows = summaries(a.which, read_results(write_results(a.results, a.which, a.out, setup)), setup)    # with what the file held before
     return rows,table_text(rows)
