@@ -286,7 +286,7 @@ def _table(a):
     if not (a.data or a.show): raise ValueError('a table is run on data: give the folder of the dataset by --data, or say --show')
     from aclip.data.datasets import detect_dataset
     from aclip.experiments import read_results, setup_for, summaries, table, table_text, write_results
-    setup = setup_for(a.features, *[detect_dataset(a.data).name]*bool(a.data), teacher=a.bank, protocol=a.protocol)
+    setup = setup_for(a.features, detect_dataset(a.data).name if a.data else 'volleyball', teacher=a.bank, protocol=a.protocol)
     rows = table(a.which, a.out, None if a.show else a.data, setup, a.seeds, a.rows, (lambda text: None) if a.quiet else print, progress=False, weights=a.backbone_weights, precision=a.precision)
     if a.results: rows = summaries(a.which, read_results(write_results(a.results, a.which, a.out, setup)), setup)    # with what the file held before
     return rows,table_text(rows)

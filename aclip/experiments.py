@@ -280,7 +280,7 @@ def gather(
     "Every result that is there, of a table's rows and of the image branches under them."
     results = {f: read_result(f) for run in _runs(which, setup) for f in sorted(Path(out).glob(f'{run.name}/seed-*/result.json'))}
     for f,r in results.items():
-        if r['setup']['dataset'] != setup.dataset: raise CheckpointError(f"{f} is a result on {r['setup']['dataset']}, not on {setup.dataset}; choose another --out, or give the folder of that dataset by --data")
+        if (on := (r.get('setup') or {}).get('dataset')) != setup.dataset: raise CheckpointError(f"{f} is a result on {on}, not on {setup.dataset}; choose another --out, or give the folder of that dataset by --data")
     return [*results.values()]
 
 def summarise(

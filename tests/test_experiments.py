@@ -132,8 +132,8 @@ def test_results_of_something_else(world, tmp_path):
     folder.mkdir(parents=True)
     common = ('table', 1, '--data', world, '--out', tmp_path, '--rows', 'AFormer', '--seeds', 0)
     (folder/'result.json').write_text('{"version": 0}')
-    refused(*common, says=['result.json', 'version 0', 'version 1'])
-    (folder/'result.json').write_text('{"version": 1, "seed": 3}')
+    refused(*common, says=['result.json', 'version 0', 'version 2'])
+    (folder/'result.json').write_text('{"version": 2, "seed": 3}')
     refused(*common, says=['of another run', 'choose another --out'])
     refused('table', 1, '--data', world, '--out', tmp_path, '--rows', 'AFormers', says=['no row AFormers'])
     refused('table', 1, '--out', tmp_path, says=['--data', '--show'])
@@ -183,18 +183,31 @@ def test_config_of_boxes(model):
     assert (c.size, c.backbone, c.n_frames, c.first_step) == (None, None, (1, 1), 2) and Config.from_dict(json.loads(json.dumps(c.to_dict()))).to_dict() == json.loads(json.dumps(c.to_dict()))
     with pytest.raises(ValueError, match='begin with step 2'): create_model(c)
 
-def test_the_street_on_boxes(tmp_path):
-    "Collective Activity by the same command, told by its folder; a checkpoint of one dataset is refused on the other."
-    root,rng = tmp_path/'street',random.Random(0)
+@pytest.fixture(scope='module')
+def street(tmp_path_factory):
+    "Eight sequences of Collective Activity: who queues is twice as tall as who waits."
+    root,rng = tmp_path_factory.mktemp('street'),random.Random(0)
     for s in (*range(1, 7), 14, 15):
-        (root/f'seq{s:02}').mkdir(parents=True)
+        (root/f'seq{s:02}').mkdir()
         rows = [f'{f:03}\t{rng.randint(0, 600)}\t{rng.randint(100, 250)}\t40\t{120 if c == 4 else 60}\t{c}\t-1' for f in range(1, 102, 10) for c in [3 + (f//10 + s) % 2]*(1 + f % 3)]
         (root/f'seq{s:02}'/'annotations.txt').write_text('\n'.join(rows) + '\n')
     with pytest.MonkeyPatch.context() as m:
         m.setattr('aclip.data.collective.SPLITS', dict(train=(1, 2, 3), val=(4, 14), trainval=(1, 2, 3, 4, 14), test=(5, 6, 15)))
-        run, = aclip_json('train', '--data', root, '--features', 'boxes', '--model', 'aformer', '--steps', 2, '--width', 32, '--epochs', 2, '--out', tmp_path/'run')
-        assert run['clips'] == [33, 22] and run['config']['activities'] == ['moving', 'waiting', 'queueing', 'talking'] and run['config']['n_actors'] == 13
-        model = tmp_path/'run'/'2-relation'/'best.safetensors'
-        assert aclip_json('evaluate', '--data', root, '--model', model, '--mirror')['clips'] == 33
+        yield root
+
+def test_the_street_on_boxes(street, tmp_path):
+    "Collective Activity by the same command, told by its folder; a checkpoint of one dataset is refused on the other."
+    run, = aclip_json('train', '--data', street, '--features', 'boxes', '--model', 'aformer', '--steps', 2, '--width', 32, '--epochs', 2, '--out', tmp_path/'run')
+    assert run['clips'] == [33, 22] and run['config']['activities'] == ['moving', 'waiting', 'queueing', 'talking'] and run['config']['n_actors'] == 13
+    model = tmp_path/'run'/'2-relation'/'best.safetensors'
+    assert aclip_json('evaluate', '--data', street, '--model', model, '--mirror')['clips'] == 33
     (tmp_path/'videos'/'4').mkdir(parents=True)
     refused('evaluate', '--data', tmp_path/'videos', '--model', model, says=['activities of volleyball', 'moving, waiting', 'belong together'])
+
+def test_a_table_of_the_street(street, world, tmp_path):
+    "The printed column is that of the dataset, and the teacher one that knows its words; results of two datasets do not mix."
+    rows = {r['row']: r for r in aclip_json('table', 1, '--data', street, '--out', tmp_path/'runs', '--seeds', 0, '--rows', 'ACLIP(AFormer)', '--results', tmp_path/'street.json')}
+    assert rows['ACLIP(AFormer)']['n_test'] == 33 and rows['ACLIP(AFormer)']['paper'] is None and rows['ACLIP(Dual-AI)']['paper'] == 97.9
+    assert {r['run']['teacher'] for r in read_results(tmp_path/'street.json')} == {None, 'random128'}
+    refused('table', 1, '--show', '--out', tmp_path/'runs', says=['result on collective, not on volleyball', '--data'])
+    with pytest.raises(ValueError, match='holds the dataset collective'): run_once(Run('AFormer'), 0, tmp_path, street, SETUPS['boxes'])
