@@ -1,4 +1,4 @@
-"""Actor Relation Graphs (Wu et al., CVPR 2019): sixteen learned graphs among all actors of three frames, computed in one batched product.
+"""Actor Relation Graphs (Wu et al., CVPR 2019): sixteen learned graphs among all actors of three frames, all computed at once.
 
 Docs: https://aclip-gar.github.io/aclip/arg.html.md"""
 
