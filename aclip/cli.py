@@ -213,7 +213,7 @@ def _relation(a):
 # %% ../nbs/42_cli.ipynb #a868b8ae
 def _train(a):
     if (a.steps is None or 3 in a.steps) and not (a.bank or a.no_kd or a.series): raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out bank.safetensors' and give --bank bank.safetensors, or say --no-kd")
-    from aclip.commands import train
+    from aclip.commands import PROTOCOLS, train
     from aclip.data.datasets import detect_dataset
     from aclip.store import FeatureStore
     from aclip.zoo import Config
@@ -227,7 +227,8 @@ def _train(a):
     if a.tiny and a.warmup is None: changes['warmup'] = a.epochs/20
     runs = train(a.data, a.out, config, a.steps, a.init, None if a.no_kd and not a.series else a.bank, a.protocol, a.boxes, 'available' if a.available else 'required',
                  not a.no_pretrained, a.backbone_weights, a.seed, a.overwrite, changes, a.i3d_weights, dict(flip=0.) if a.no_flip else None, distill=distill, precision=a.precision, workers=a.workers, progress=not a.quiet, store=FeatureStore(a.store) if a.store else None)
-    line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, best MCA {100*r['best']['mca']:.1f} ({a.protocol})"
+    mca = 'MCA on training clips' if PROTOCOLS[a.protocol][1] in (None, 'train') else 'best MCA'
+    line = lambda r: f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, {mca} {100*r['best']['mca']:.1f} ({a.protocol})"
     return runs,'\n'.join([*map(line, runs), f"checkpoints in {a.out}"])
 
 # %% ../nbs/42_cli.ipynb #491c002d
@@ -285,10 +286,9 @@ def _table_options(p):
 def _table(a):
     if not (a.data or a.show): raise ValueError('a table is run on data: give the folder of the dataset by --data, or say --show')
     from aclip.data.datasets import detect_dataset
-    from aclip.experiments import read_results, setup_for, summaries, table, table_text, write_results
+    from aclip.experiments import setup_for, table, table_text
     setup = setup_for(a.features, detect_dataset(a.data).name if a.data else 'volleyball', teacher=a.bank, protocol=a.protocol)
-    rows = table(a.which, a.out, None if a.show else a.data, setup, a.seeds, a.rows, (lambda text: None) if a.quiet else print, progress=False, weights=a.backbone_weights, precision=a.precision)
-    if a.results: rows = summaries(a.which, read_results(write_results(a.results, a.which, a.out, setup)), setup)    # with what the file held before
+    rows = table(a.which, a.out, None if a.show else a.data, setup, a.seeds, a.rows, (lambda text: None) if a.quiet else print, a.results, progress=False, weights=a.backbone_weights, precision=a.precision)
     return rows,table_text(rows)
 
 # %% ../nbs/42_cli.ipynb #5dde4156

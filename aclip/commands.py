@@ -25,7 +25,7 @@ from .checkpoint import CheckpointError, read_meta
 from .clip import TextBank
 from .data.clips import DataError, clip_dl, clip_dls
 from .data.datasets import detect_dataset
-from .data.folder import read_folder
+from .data.folder import frame_number, read_folder
 from .features import FrozenPart
 from .learner import Checkpoints, backbone_learner, fit, predict_scores, relation_learner, report, text_learner
 from .metrics import confusion_matrix, plot_confusion
@@ -127,6 +127,7 @@ def _source(step:int, first:int, steps:list[int], init:list[Path], out:Path)->li
     if step == first: return []
     if init and step == steps[0]: return init
     path = out/RECIPES[step-1].name/'best.safetensors'
+    if step-1 not in steps and path.is_file() and not path.with_name('run.json').is_file(): raise CheckpointError(f"step {step} builds on step {step-1}, but in {path.parent} that has not ended; run it again, or give a checkpoint of it with --from")
     if step-1 not in steps and not path.is_file(): raise CheckpointError(f"step {step} builds on step {step-1}, but there is no {path}; train step {step-1} too, or give its checkpoint with --from")
     return [path]
 
@@ -195,7 +196,13 @@ def _reader(data:Path, config:Config, boxes:str, frames:str):
     dataset = detect_dataset(data)
     for what in ('activities', 'actions'):
         if [*getattr(dataset, what)] != [*getattr(config, what)]: raise DataError(f"{data}: the {what} of {dataset.name} are {', '.join(getattr(dataset, what))}, the model knows {', '.join(getattr(config, what))}. Give a dataset and a model that belong together.")
-    return partial(dataset.read, data, boxes=boxes, frames=frames if config.pixels else 'none')
+    def read(split):
+        "Its clips, none with more actors than the model takes."
+        clips = dataset.read(data, split, boxes=boxes, frames=frames if config.pixels else 'none')
+        if full := next((c for c in clips if len(c.actions) > config.n_actors), None):
+            raise DataError(f"{data}: clip {full.name} has {len(full.actions)} actors, this model takes {config.n_actors}. Leave some out, or train a model with more places from Python: Config(n_actors={len(full.actions)}).")
+        return clips
+    return read
 
 def _clips(data:Path, config:Config, protocol:str, boxes:str, frames:str, videos:list=None)->tuple[list,list]:
     "Clips to train on, clips to select on or, where nothing is selected, to look at."
@@ -367,7 +374,8 @@ def predict(
 )->dict: # activity, its probabilities by name, and for each actor the box, the action and its probabilities
     "What is the group doing, and what is each actor doing?"
     net,config,_ = load_model(model)
-    clip = read_folder(frames, boxes, target)
+    one = not config.single_frames and config.n_frames[1] == 1                  # then the target itself, wherever it stands
+    clip = read_folder(frames, boxes, target, 1 if one else 10)
     n,N = len(clip.frames) if config.single_frames else config.n_frames[1],len(clip.actions)
     if n > len(clip.frames): raise DataError(f"{frames}: {len(clip.frames)} frames, but this model looks at {n} around the target. Put at least {n} numbered frames there.")
     dl = clip_dl([clip], 1, config.size, n, num_workers=0, n_actors=max(config.n_actors, N))
@@ -377,7 +385,7 @@ def predict(
         raise DataError(f"{boxes}: {N} actors, but this model was made for {config.n_actors}. Leave some out. ({e})") from e
     named = lambda s, labels: {l: round(p, 4) for l,p in sorted(zip(labels, s.softmax(-1).tolist()), key=lambda o: -o[1])}
     activity = named(scores['activity'][0], config.activities)
-    t = len(clip.frames)//2
+    t = next((i for i,f in enumerate(clip.frames) if frame_number(f) == target), len(clip.frames)//2)
     actors = [dict(box=[round(float(v), 4) for v in b], scores=named(s, config.actions)) for b,s in zip(clip.boxes[t], scores['action'][0])]
-    return dict(clip=clip.name, frames=[f.name for f in clip.frames], activity=next(iter(activity)), scores=activity,
+    return dict(clip=clip.name, frames=[f.name for f in clip.frames], target=clip.frames[t].name, activity=next(iter(activity)), scores=activity,
                 actors=[dict(action=next(iter(a['scores'])), **a) for a in actors])

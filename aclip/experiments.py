@@ -9,8 +9,9 @@ __all__ = ['TABLES', 'SETUPS', 'TEACHERS', 'VERSION', 'Run', 'Together', 'Row', 
            'gather', 'summarise', 'summaries', 'table', 'table_text', 'read_results', 'write_results']
 
 # %% ../nbs/46_experiments.ipynb #6b6947e3
-import json, subprocess, time
+import json, os, subprocess, time
 from dataclasses import asdict, dataclass, field, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from fastcore.basics import patch
 from .checkpoint import CheckpointError
@@ -190,14 +191,26 @@ def _commit()->str:
     try: return subprocess.run(['git', '-C', str(Path(__file__).parent), 'describe', '--always', '--dirty'], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError): return None
 
+def _read(path, advice, other)->dict:
+    "A file of this version; `advice` if it cannot be read, `other` if it is of another version."
+    try: r = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as e: raise CheckpointError(f"{path}: cannot be read as results ({e}); {advice}") from e
+    if not isinstance(r, dict) or r.get('version') != VERSION: raise CheckpointError(f"{path}: results of version {r.get('version') if isinstance(r, dict) else None}, this aclip writes version {VERSION}; {other}, or use the aclip that wrote it")
+    return r
+
+def _write(path:Path, text:str):
+    "A whole file or none: a full disk or a kill costs no result, and others read while we write."
+    aside = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        aside.write_text(text)
+        aside.replace(path)
+    finally: aside.unlink(missing_ok=True)
+
 def read_result(
     path:Path, # a result.json
 )->dict: # what it says
     "Read what came of a run; `CheckpointError` for a damaged file or one of another version."
-    try: r = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as e: raise CheckpointError(f"{path}: cannot be read as a result ({e}); delete it, and the run is tested again") from e
-    if not isinstance(r, dict) or r.get('version') != VERSION: raise CheckpointError(f"{path}: a result of version {r.get('version') if isinstance(r, dict) else None}, this aclip writes version {VERSION}; give another --out, or use the aclip that wrote it")
-    return r
+    return _read(path, 'delete it, and the run is tested again', 'give another --out')
 
 # %% ../nbs/46_experiments.ipynb #05f2277e
 def _members(run): return run.runs if isinstance(run, Together) else (run,)
@@ -208,27 +221,34 @@ def _recipe(run:Run, setup:Setup)->Recipe:
     return recipe(run.step, setup.pixels, setup.dataset, **{**changes, **(_split(run, setup)[1] if run.step == 2 else {})})
 
 def _trained(run:Run, seed:int, out:Path, data:Path, setup:Setup, **kw)->dict:
-    "Train what of a run is not trained yet; its run.json."
+    "Train what of a run is not trained yet; its run.json. `train` itself tells which steps this command has finished."
     folder,dataset = out/run.name/f'seed-{seed}',detect_dataset(data)
-    config,last = _config(run, setup, dataset, out),folder/RECIPES[run.step].name
-    if not (last/'run.json').is_file():
-        steps = range(config.first_step, 3) if run.step == 2 else (3,)
-        init = None if run.step == 2 else out/run.under.name/f'seed-{seed}'/RECIPES[2].name/'best.safetensors'
-        _,changes,augment,_,_ = _split(run, setup)
-        if run.method == 'aclip': kw['distill'] = dict(run.learn)
-        for step in steps:
-            train(data, folder, config, (step,), init if step == 3 else None, _bank(run.teacher, out, dataset.actions) if run.teacher else None, setup.protocol, seed=seed, overwrite=True,
-                  changes={**setup.training.get(step, {}), **(changes if run.step == 2 else {})}, augment=augment, **kw)
-    done = json.loads((last/'run.json').read_text())
-    if done['recipe'] != (now := asdict(_recipe(run, setup))): raise CheckpointError(f"{last} was trained by another recipe, {done['recipe']} instead of {now}; choose another --out")
+    config = _config(run, setup, dataset, out)
+    init = None if run.step == 2 else out/run.under.name/f'seed-{seed}'/RECIPES[2].name/'best.safetensors'
+    _,changes,augment,_,_ = _split(run, setup)
+    if run.method == 'aclip': kw['distill'] = dict(run.learn)
+    for step in range(config.first_step, 3) if run.step == 2 else (3,):
+        done, = train(data, folder, config, (step,), init if step == 3 else None, _bank(run.teacher, out, dataset.actions) if run.teacher else None, setup.protocol, seed=seed,
+                      changes={**setup.training.get(step, {}), **(changes if run.step == 2 else {})}, augment=augment, **kw)
     return done
 
 # %% ../nbs/46_experiments.ipynb #6071b3e5
 def _said(run:Run, seed:int, setup:Setup)->dict:
-    "What makes a result the result of this run: another teacher's image branch is the same, another recipe's is not."
+    "What makes a result the result of this run: another teacher's image branch is the same, another recipe's is not. A bank's file counts by its contents."
     if run.under == run: setup = replace(setup, teacher=None)
     recipes = [asdict(_recipe(r, setup)) for r in _members(run)]
-    return json.loads(json.dumps(dict(run=asdict(run), seed=seed, setup=asdict(setup), recipe=recipes[0] if isinstance(run, Run) else recipes)))
+    banks = [sha256(Path(r.teacher).read_bytes()).hexdigest()[:16] for r in _members(run) if r.teacher and Path(r.teacher).is_file()]
+    return json.loads(json.dumps(dict(run=asdict(run), seed=seed, setup=asdict(setup), recipe=recipes[0] if isinstance(run, Run) else recipes, **dict(banks=banks) if banks else {})))
+
+def _differ(r:dict, run:Run, seed:int, setup:Setup)->list[str]:
+    "What makes a result one of another run."
+    return [f'{k} {r.get(k)} instead of {v}' for k,v in _said(run, seed, setup).items() if r.get(k) != v]
+
+def _result(path:Path, run:Run, seed:int, setup:Setup)->dict:
+    "The result of this run; `CheckpointError` for another's."
+    r = read_result(path)
+    if d := _differ(r, run, seed, setup): raise CheckpointError(f"{path} is of another run, or of another version of aclip ({'; '.join(d)}); choose another --out")
+    return r
 
 def _tested(run:Run, seed:int, out:Path, data:Path, setup:Setup, **kw)->dict:
     "Train what of a run is not trained yet, and test it."
@@ -251,20 +271,15 @@ def run_once(
     out:Path, # folder of all runs
     data:Path, # dataset folder in the official layout
     setup:Setup, # features, protocol, recipe
-    **kw, # further arguments of `train`: progress, frames, workers, precision
+    **kw, # further arguments of `train`: progress, frames, workers, precision, weights
 )->dict: # the run, seed, protocol, scores of each branch in percent, confusion matrix, clips, trainable parameters, seconds, machine
     "Train and test one run with one seed, unless that is done; the image branch first."
     folder,data = Path(out)/run.name/f'seed-{seed}',Path(data)
-    said = _said(run, seed, setup)
     if (found := detect_dataset(data).name) != setup.dataset: raise ValueError(f"{data} holds the dataset {found}, the setup is for {setup.dataset}; make it by setup_for(..., dataset={found!r})")
-    if (folder/'result.json').is_file():
-        r = read_result(folder/'result.json')
-        differ = [f'{k} {r.get(k)} instead of {v}' for k,v in said.items() if r.get(k) != v]
-        if differ: raise CheckpointError(f"{folder}/result.json is of another run, or of another version of aclip ({'; '.join(differ)}); choose another --out")
-        return r
-    r = dict(version=VERSION, **said, **_tested(run, seed, Path(out), data, setup, **kw), commit=_commit(), date=time.strftime('%Y-%m-%d'), machine=_machine())
+    if (folder/'result.json').is_file(): return _result(folder/'result.json', run, seed, setup)
+    r = dict(version=VERSION, **_said(run, seed, setup), **_tested(run, seed, Path(out), data, setup, **kw), commit=_commit(), date=time.strftime('%Y-%m-%d'), machine=_machine())
     folder.mkdir(parents=True, exist_ok=True)
-    (folder/'result.json').write_text(json.dumps(r))
+    _write(folder/'result.json', json.dumps(r))
     return r
 
 # %% ../nbs/46_experiments.ipynb #aed974af
@@ -277,11 +292,8 @@ def gather(
     out:Path, # folder of all runs
     setup:Setup=SETUPS['boxes'], # features, protocol, recipe
 )->list[dict]: # results, as from `run_once`
-    "Every result that is there, of a table's rows and of the image branches under them."
-    results = {f: read_result(f) for run in _runs(which, setup) for f in sorted(Path(out).glob(f'{run.name}/seed-*/result.json'))}
-    for f,r in results.items():
-        if (on := (r.get('setup') or {}).get('dataset')) != setup.dataset: raise CheckpointError(f"{f} is a result on {on}, not on {setup.dataset}; choose another --out, or give the folder of that dataset by --data")
-    return [*results.values()]
+    "Every result that is there, of a table's rows and of the image branches under them; `CheckpointError` if one was run in another setup."
+    return [_result(f, run, int(f.parent.name.removeprefix('seed-')), setup) for run in _runs(which, setup) for f in sorted(Path(out).glob(f'{run.name}/seed-*/result.json'))]
 
 def summarise(
     row:Row, # the row
@@ -321,18 +333,21 @@ def table(
     seeds:list[int]=(0, 1, 2, 3, 4), # seeds to run
     rows:list[str]=None, # names of rows to run; None: all
     say:callable=print, # told what is done
+    results:Path=None, # also write every result to this file, beside those it holds, and show them all
     **kw, # further arguments of `train`
 )->list[dict]: # a summary for each row, see `summarise`
     "Run a table of the paper, seed by seed, and gather what came of it."
     if which not in TABLES: raise ValueError(f"no table {which!r}; there are {', '.join(TABLES)}")
     known = [r.name for r in TABLES[which]]
     if unknown := set(rows or ()) - {*known}: raise ValueError(f"table {which} has no row {', '.join(sorted(unknown))}; it has {', '.join(known)}")
+    if results: _kept(results, which, setup, [])              # what cannot be shown is better refused before the work
+    gather(which, out, setup)
     for seed in seeds if data else ():
         for row in TABLES[which]:
             if rows and row.name not in rows: continue
             r = run_once(row.run.taught(setup.teacher), seed, out, data, setup, **kw)
             say(f"seed {seed}, {row.name}: MCA {r['activity']['MCA']:.1f}")
-    return summaries(which, gather(which, out, setup), setup)
+    return summaries(which, read_results(write_results(results, which, out, setup)) if results else gather(which, out, setup), setup)
 
 # %% ../nbs/46_experiments.ipynb #0d3f86e5
 def table_text(
@@ -354,14 +369,19 @@ def table_text(
 def read_results(
     path:Path, # as from `write_results`
 )->list[dict]: # the results
-    "Read them back; `CheckpointError` for a file of another version."
-    return read_result(path)['results']
+    "Read them back; `CheckpointError` for a file of something else or of another version."
+    r = _read(path, other := 'give --results another file', other)
+    if not isinstance(r.get('results'), list): raise CheckpointError(f"{path}: no file of a table's results; {other}")
+    return r['results']
 
 def _kept(path:Path, which:str, setup:Setup, ours:list)->list:
-    "Results of a file that are not among ours; `CheckpointError` if one is no result of this table in this setup."
+    "Results of a file that are not among ours; `CheckpointError` if one is no result of this table in this setup, or if its folder cannot be written."
+    try: Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise CheckpointError(f"{path}: its folder cannot be made ({e.strerror}); give --results another file") from e
+    if not Path(path).exists(): return []
     known = {json.dumps(asdict(run)): run for run in _runs(which, setup)}
     key = lambda r: (json.dumps(r.get('run')), r.get('seed'))
-    def fits(r): return key(r)[0] in known and all(r.get(k) == v for k,v in _said(known[key(r)[0]], r['seed'], setup).items())
+    def fits(r): return key(r)[0] in known and not _differ(r, known[key(r)[0]], r['seed'], setup)
     there,new = read_results(path),{*map(key, ours)}
     for r in there:
         if not fits(r): raise CheckpointError(f"{path}: holds a result that is not of table {which} as it is run now: {r.get('run')}, seed {r.get('seed')}; give --results another file")
@@ -375,8 +395,6 @@ def write_results(
 )->Path: # `path`
     "All results of a table's rows, and of their image branches, in one file."
     path,ours = Path(path),gather(which, out, setup)
-    lines = [json.dumps(r) for r in ours + (_kept(path, which, setup, ours) if path.exists() else [])]
-    aside = path.with_name(f'.{path.name}.part')             # so that a full disk or a kill costs no result
-    aside.write_text(f'{{"version": {VERSION}, "table": "{which}", "results": [\n' + ',\n'.join(lines) + '\n]}\n')
-    aside.replace(path)
+    lines = [json.dumps(r) for r in ours + _kept(path, which, setup, ours)]
+    _write(path, f'{{"version": {VERSION}, "table": "{which}", "results": [\n' + ',\n'.join(lines) + '\n]}\n')
     return path

@@ -21,7 +21,7 @@ from torch import nn, Tensor
 import aclip
 from .base import freeze
 from .checkpoint import CheckpointError, load_tensors, save_tensors
-from .data.clips import Clip, clip_dl
+from .data.clips import Clip, DataError, clip_dl
 from .features import FrozenPart, StoredClips
 
 # %% ../nbs/33_store.ipynb #7ece9ffa
@@ -87,8 +87,11 @@ def _card(self:FeatureStore, part:FrozenPart, clips:list, size:tuple, n_actors:i
     "The manifest of a new store."
     windows = {len(c.frames) for c in clips}
     if len(windows) > 1: raise ValueError(f"clips of {' and '.join(map(str, sorted(windows)))} frames cannot share a store; give each a folder of its own")
+    digests = {}
+    for c in clips:
+        if digests.setdefault(c.name, d := clip_digest(c)) != d: raise DataError(f'{c.name}: annotated twice, with different boxes or frames. Expected one line per clip. Delete the others.')
     return dict(format='aclip features', version=VERSION, **{**self._new, 'kind': part.kind}, model=part.fingerprint, width=part.width, size=list(size), n_actors=n_actors,
-                frames=windows.pop(), made_by=dict(aclip=aclip.__version__, torch=torch.__version__, timm=timm.__version__), clips={c.name: clip_digest(c) for c in clips})
+                frames=windows.pop(), made_by=dict(aclip=aclip.__version__, torch=torch.__version__, timm=timm.__version__), clips=digests)
 
 @patch
 def _check(self:FeatureStore, card:dict):
@@ -141,9 +144,10 @@ def _sum(x:Tensor)->int: return zlib.crc32(x.contiguous().flatten().view(torch.u
 
 @patch
 def _write(self:FeatureStore, i:int, rows:list):
-    "Write a whole shard; what a killed run has left of it goes."
+    "Write a whole shard; what a killed run has left of it goes, but nothing that another run may be writing now."
     for left in self.folder.glob(f'.{self._path(i).name}.*.part'):
-        with contextlib.suppress(OSError): left.unlink()
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > 3600: left.unlink()
     x = torch.stack(rows)
     save_tensors(self._path(i), dict(features=x), dict(store=self._identity(), shard=i, crc32=_sum(x)))
 
@@ -192,12 +196,16 @@ class Laps:
         for h in self._hooks: h.remove()
 
 # %% ../nbs/33_store.ipynb #d09019a1
+def _check_precision(precision:str, device):
+    "Refuse what this device cannot do."
+    if precision not in ('fp32', 'fp16', 'bf16'): raise ValueError(f"precision is {precision!r}; choose fp32, fp16 or bf16")
+    if precision != 'fp32' and device.type != 'cuda': raise ValueError(f"precision {precision} needs a CUDA device; use fp32 here")
+
 @contextlib.contextmanager
 def _fast(self:FeatureStore, part:FrozenPart, device):
     "For a `with` block: the backbone as it computes fastest, in the store's precision."
     precision,backbone = self.manifest['precision'],part.features.backbone
-    if precision not in ('fp32', 'fp16', 'bf16'): raise ValueError(f"precision is {precision!r}; choose fp32, fp16 or bf16")
-    if precision != 'fp32' and device.type != 'cuda': raise ValueError(f"precision {precision} needs a CUDA device; use fp32 here")
+    _check_precision(precision, device)
     last = self.channels_last and device.type == 'cpu'
     half = contextlib.nullcontext() if precision == 'fp32' else torch.autocast('cuda', dict(fp16=torch.float16, bf16=torch.bfloat16)[precision])
     try:
@@ -232,7 +240,7 @@ def _compute(self:FeatureStore, part:FrozenPart, shards:list, clips:dict, worker
                     frames,boxes,mask,*_ = next(batches)
                     laps.lap('decoding')
                     rows.append(part(frames, boxes, mask)[0].to('cpu', dtype))
-                    if not rows[-1].isfinite().all(): raise ValueError(f"clip {name}: features that are not finite in {m['dtype']}; use dtype float32, or fp32 to compute them")
+                    if not rows[-1].isfinite().all(): raise ValueError(f"clip {name}: features that are not finite in {m['dtype']}; use dtype float32, or fp32 to compute them, in another folder, or delete {self.folder}")
                     laps.lap('roi_align' if part.kind == 'crops' else 'embedding')
                 self._write(i, rows)
                 laps.lap('writing')
@@ -251,6 +259,8 @@ def fill(self:FeatureStore,
 )->dict: # what was there, what was computed, how fast, and the numbers of shards that are missing
     "Compute what is missing of these clips: all of it, or this process's share."
     start = time.perf_counter()
+    self.manifest = self.manifest or read_manifest(self.folder)
+    if self.manifest is None: _check_precision(self._new['precision'], next(part.modules.parameters()).device)   # before the folder says it
     self._open(self._card(part, clips, size, n_actors))
     by_name,place = {c.name: c for c in clips},self._places()
     need = sorted({place[n][0] for n in by_name})

@@ -207,6 +207,13 @@ def test_predict(made, tmp_path, names, boxes, actors):
 def test_predict_refuses(made, tmp_path, names, boxes, says):
     refused('predict', '--model', best(made, 3), *own(tmp_path, names, boxes), says=says)
 
+@pytest.mark.parametrize('target', [0, 2, 6, 11])
+def test_predict_says_where_the_target_stands(made, tmp_path, target):
+    "Near the end of a video the window moves inwards, the target stays the target."
+    boxes = '\n'.join(f'{i} 1 {5*i} 20 30 40' for i in range(12))
+    r = json.loads(aclip('predict', '--model', best(made, 3), *own(tmp_path, NUMBERED, boxes), '--target', target, '--json')[1])
+    assert r['target'] == f'{target}.png' in r['frames'] and r['actors'][0]['box'][0] == pytest.approx(5*target/SIZE[1], abs=1e-3)
+
 def test_predict_with_one_frame(made, tmp_path):
     "The model of step 1 needs no more."
     assert aclip('predict', '--model', best(made, 1), *own(tmp_path, ['7.png'], row(20)))[0] == 0

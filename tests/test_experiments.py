@@ -1,5 +1,5 @@
 "Boxes alone, by the command: training, testing, and the paper's tables, on annotations without a single frame."
-import json, random
+import json, random, shutil
 from dataclasses import replace
 import pytest, torch
 from aclip.arg import ARG
@@ -7,11 +7,13 @@ from aclip.aformer import AFormer
 from aclip.boxes import GEOMETRY, BoxAugment, BoxFeatures, box_geometry, mirror_activities, mirror_boxes
 from aclip.checkpoint import CheckpointError, load_tensors
 from aclip.cli import parser
+from aclip.clip import TextBank
 from aclip.commands import doubts, evaluate, train
 from aclip.core import ActivityCLIP
+from aclip.data.doctor import doctor
 from aclip.data.volleyball import ACTIONS, ACTIVITIES
 from aclip.dualai import DualAI
-from aclip.experiments import SETUPS, TABLES, Run, Together, read_results, run_once
+from aclip.experiments import SETUPS, TABLES, Run, Together, read_results, run_once, table
 from aclip.zoo import Config, create_model
 from helpers import aclip, aclip_json, batch, refused
 
@@ -146,7 +148,7 @@ def test_another_recipe_is_another_run(world, tmp_path):
     more = replace(setup, training={2: dict(epochs=2)})
     with pytest.raises(CheckpointError, match="(?s)result.json is of another run.*'epochs': 1.*choose another --out"): run_once(run, 0, tmp_path, world, more)
     (tmp_path/run.name/'seed-0'/'result.json').unlink()
-    with pytest.raises(CheckpointError, match="2-relation was trained by another recipe"): run_once(run, 0, tmp_path, world, more)
+    with pytest.raises(CheckpointError, match="2-relation already holds best.safetensors by a run with other arguments or data; choose another --out"): run_once(run, 0, tmp_path, world, more)
 
 def test_several_models_are_asked_together(world, tmp_path):
     "By the command, and as a row: the mean of probabilities, the gain over the image branches together."
@@ -209,5 +211,47 @@ def test_a_table_of_the_street(street, world, tmp_path):
     rows = {r['row']: r for r in aclip_json('table', 1, '--data', street, '--out', tmp_path/'runs', '--seeds', 0, '--rows', 'ACLIP(AFormer)', '--results', tmp_path/'street.json')}
     assert rows['ACLIP(AFormer)']['n_test'] == 33 and rows['ACLIP(AFormer)']['paper'] is None and rows['ACLIP(Dual-AI)']['paper'] == 97.9
     assert {r['run']['teacher'] for r in read_results(tmp_path/'street.json')} == {None, 'random128'}
-    refused('table', 1, '--show', '--out', tmp_path/'runs', says=['result on collective, not on volleyball', '--data'])
+    refused('table', 1, '--show', '--out', tmp_path/'runs', says=['is of another run', "'dataset': 'collective'", 'choose another --out'])
     with pytest.raises(ValueError, match='holds the dataset collective'): run_once(Run('AFormer'), 0, tmp_path, street, SETUPS['boxes'])
+
+def test_one_setup_a_folder(world, tmp_path):
+    "What was run by another protocol is no seed of this row; nothing is trained before that is said."
+    setup = replace(SETUPS['boxes'], training={2: dict(epochs=1)})
+    run_once(Run('AFormer'), 0, tmp_path, world, setup, progress=False)
+    other = replace(setup, protocol='val')
+    with pytest.raises(CheckpointError, match="(?s)seed-0/result.json is of another run.*choose another --out"): table('1', tmp_path, world, other, [1], ['AFormer'], progress=False)
+    assert not (tmp_path/Run('AFormer').name/'seed-1').exists()
+    (tmp_path/Run('AFormer').name/'seed-0'/'result.json').unlink()                          # as a kill between training and testing leaves it
+    with pytest.raises(CheckpointError, match='already holds best.safetensors by a run with other arguments'): run_once(Run('AFormer'), 0, tmp_path, world, other, progress=False)
+
+def test_a_bank_counts_by_its_contents(world, tmp_path):
+    file,setup = tmp_path/'bank.safetensors',replace(SETUPS['boxes'], training={2: dict(epochs=1), 3: dict(epochs=1)})
+    TextBank.random(list(ACTIONS), dim=16).save(file)
+    run = Run('AFormer', 'aclip', (('layers', 0),), str(file))
+    first = run_once(run, 0, tmp_path/'runs', world, setup, progress=False)
+    assert run_once(run, 0, tmp_path/'runs', world, setup, progress=False) == first
+    TextBank.random(list(ACTIONS), dim=32).save(file)
+    with pytest.raises(CheckpointError, match='is of another run.*banks'): run_once(run, 0, tmp_path/'runs', world, setup, progress=False)
+
+@pytest.mark.parametrize('name,text,says', [('notes.txt', 'dear diary', ['notes.txt: cannot be read as results', 'give --results another file']), ('other.json', '{"a": 1}', ['version None', 'give --results another file']),
+                                            ('result.json', '{"version": 2, "seed": 0}', ["no file of a table's results"]), ('dir', None, ['its folder cannot be made'])])
+def test_a_results_file_is_looked_at_before_the_work(world, tmp_path, name, text, says):
+    file = tmp_path/name
+    if text is None: file.write_text('a file'); file = file/'x.json'
+    else: file.write_text(text)
+    refused('table', 1, '--data', world, '--out', tmp_path/'runs', '--results', file, says=says)
+    assert not (tmp_path/'runs').exists() and (tmp_path/name).read_text() == (text or 'a file')
+
+def test_step_3_builds_on_a_step_that_has_ended(world, tmp_path):
+    common = ('train', '--data', world, '--features', 'boxes', '--model', 'aformer', '--width', 32, '--epochs', 1, '--layers', 0, '--out', tmp_path)
+    aclip_json(*common, '--steps', 2)
+    (tmp_path/'2-relation'/'run.json').unlink()
+    refused(*common, '--steps', 3, '--bank', 'random', says=['step 3 builds on step 2', 'has not ended', '--from'])
+
+def test_more_actors_than_the_model_takes(world, tmp_path):
+    root = shutil.copytree(world, tmp_path/'crowd')
+    with open(root/'videos'/'1'/'annotations.txt', 'a') as f: f.write('900.jpg r_set ' + ' '.join(f'{50*i} 300 40 120 standing' for i in range(13)) + '\n')
+    refused('train', '--data', root, '--features', 'boxes', '--no-kd', '--out', tmp_path/'run', says=['clip 1/900 has 13 actors, this model takes 12', 'n_actors=13'])
+    (root/'videos'/'3').rename(root/'videos'/'03')
+    said = [f'{f.where}: {f.message}' for f in doctor(root, progress=False).findings if f.level == 'error']
+    assert any('1/900: 13 people' in s for s in said) and any('03: a number with zeros' in s for s in said)

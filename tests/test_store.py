@@ -7,7 +7,7 @@ from fastai.torch_core import set_seed
 from aclip.checkpoint import CheckpointError, load_tensors
 from aclip.clip import TextBank
 from aclip.commands import store_features, train
-from aclip.data.clips import clip_dls
+from aclip.data.clips import DataError, clip_dls
 from aclip.data.synthetic import make_world
 from aclip.data.volleyball import ACTIONS, ACTIVITIES, read_volleyball
 from aclip.features import FrozenPart
@@ -168,8 +168,10 @@ def test_leftovers_are_harmless(copy, clips, filled):
     whole = (copy/'shard-00002.safetensors').read_bytes()
     (copy/'shard-00002.safetensors').unlink()
     (copy/'.shard-00002.safetensors.1.part').write_bytes(whole[:100]); (copy/'.manifest.1.part').write_text('{')
+    os.utime(copy/'.shard-00002.safetensors.1.part', (0, 0))
+    (copy/'.shard-00002.safetensors.2.part').write_bytes(whole[:100])                 # young: another run may be writing it now
     fill(copy, clips)
-    (copy/'.manifest.1.part').unlink()
+    (copy/'.manifest.1.part').unlink(); (copy/'.shard-00002.safetensors.2.part').unlink()
     assert files(copy) == files(filled)
 
 def test_full_disk(clips, tmp_path, filled):
@@ -319,3 +321,11 @@ def test_all_steps_on_one_store(world, tmp_path):
     again = aclip_json('train', *options, '--steps', 3, '--from', tmp_path/'run/2-relation/best.safetensors', '--out', tmp_path/'again')
     assert again[0]['best'] == runs[2]['best'] and files(tmp_path/'s') == before
     refused('train', *options, '--no-pretrained', '--seed', 1, '--out', tmp_path/'other', says=['of another model or other data', 'model ActorFeatures'])
+
+def test_what_this_machine_cannot_do_leaves_no_store(clips, tmp_path):
+    with pytest.raises(ValueError, match='fp16 needs a CUDA device'): fill(tmp_path/'s', clips[:2], precision='fp16')
+    assert not (tmp_path/'s').exists()
+    fill(tmp_path/'s', clips[:2])                                            # as it advised
+
+def test_two_clips_of_one_name(clips, tmp_path):
+    with pytest.raises(DataError, match=f'{clips[0].name}: annotated twice'): fill(tmp_path/'s', [clips[0], replace(clips[1], name=clips[0].name)])

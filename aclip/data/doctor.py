@@ -133,8 +133,9 @@ def _check_frames(r, windows, known, decode):
     return usual
 
 # %% ../../nbs/13_data.doctor.ipynb #f93a315b
-def _count(r, dataset, number, activity, actions, size):
+def _count(r, dataset, number, name, activity, actions, size):
     "Add one clip to the counts; `number` is that of its video."
+    if len(actions) > (most := DATASETS[dataset].n_actors): r.add('error', f'{name}: {len(actions)} people. Models of this dataset take {most}. Leave some out.')
     split = next((s for s in ('train', 'val', 'test') if number in DATASETS[dataset].splits[s]), 'no split')
     r.splits[split] += 1; r.activities[activity] += 1; r.players[len(actions)] += 1
     r.sizes[f'{size[0]} x {size[1]}'] += 1
@@ -163,7 +164,7 @@ def _check_video(r, folder, source, decode):
     windows = [(f'{video}/{t.frame}', *frame_paths(folder, t.frame)) for t in targets]
     size = _check_frames(r, windows, video_size(folder, []), decode)
     for t in targets:
-        _count(r, 'volleyball', video, known.activities[t.activity], [known.actions[a] for a in t.actions], size)
+        _count(r, 'volleyball', video, f'{video}/{t.frame}', known.activities[t.activity], [known.actions[a] for a in t.actions], size)
         _check_boxes(r, source, video, t, size)
 
 # %% ../../nbs/13_data.doctor.ipynb #f5fe8d69
@@ -175,6 +176,8 @@ def _visit_volleyball(r, root, boxes, decode, progress):
     "Check all videos; returns whether all of the official ones are there."
     videos, source = videos_folder(root), box_source(root, boxes)
     folders = _numbered(videos, r'\d+')
+    for f in folders:
+        if f.name != str(int(f.name)): r.add('error', f'{f}: a number with zeros before it. Expected {int(f.name)}. Rename the folder.')
     if not folders: r.add('error', f'{videos}: no video folders. Expected folders named 0 to 54, each with an annotations.txt. Copy them there.')
     for f in progress_bar(folders) if progress else folders: _check_video(r, f, source, decode)
     return {f.name for f in folders} >= set(map(str, range(55)))
@@ -211,7 +214,7 @@ def _check_sequence(r, folder, decode):
     size = _check_frames(r, windows, collective.sequence_size(folder, []), decode)
     for k in fates['used']:
         activity = collective.ACTIVITIES[collective.group_activity(k.labels)]
-        _count(r, 'collective', number, activity, [collective.CLASSES[l] for l in k.labels], size)
+        _count(r, 'collective', number, f'{folder.name}/{k.frame}', activity, [collective.CLASSES[l] for l in k.labels], size)
     return _check_people(r, fates['used'], size)
 
 # %% ../../nbs/13_data.doctor.ipynb #a4b3db8f

@@ -63,9 +63,10 @@ def read_folder(
     frames:Path, # folder of frames
     boxes:Path, # boxes file
     target:int=None, # number of the target frame; None: the one in the middle
+    length:int=10, # frames around it
 )->Clip: # labels are -100, unknown
     "A clip from one's own frames and boxes; `DataError` says what is wrong with which file."
-    window = frame_window(frames, target)
+    window = frame_window(frames, target, length)
     size,numbers = frame_size(window[0]),np.array([frame_number(f) for f in window])
     rows,where = read_boxes(boxes)
     x,y,w,h = rows[:, -4:].T
