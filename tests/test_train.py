@@ -12,9 +12,9 @@ pytestmark = needs_frames
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-    "All three steps on the real clips whose frames are there, trained until they are known by heart."
+    "All three steps on the real clips whose frames are there, trained until they are known by heart; the frozen backbone runs once, for the store."
     out = tmp_path_factory.mktemp('run')
-    return out,aclip_json('train', '--tiny', '--data', DATA, '--available', '--protocol', 'overfit', '--bank', 'random', '--out', out)
+    return out,aclip_json('train', '--tiny', '--data', DATA, '--available', '--protocol', 'overfit', '--bank', 'random', '--store', tmp_path_factory.mktemp('store'), '--out', out)
 
 def test_all_steps_learn_the_clips_by_heart(run):
     out,runs = run
