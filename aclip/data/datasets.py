@@ -27,15 +27,16 @@ class Dataset:
     read:Callable # read(root, split, boxes='annotation', frames='required'), gives a list of `Clip`s
     n_actors:int # most actors N of a clip, for models whose weights count actors
     size:tuple # (height, width) that frames are resized to by default
+    bs:int # clips per batch in the third training step (Sec. 4.2)
     folders:str # regular expression: names of the folders that it is known by
     layout:str # its layout in words, for error messages
 
 # %% ../../nbs/19_data.datasets.ipynb #da4bc70a
 DATASETS = dict(
     volleyball=Dataset('volleyball', volleyball.ACTIONS, volleyball.ACTIVITIES, volleyball.ACTION_WEIGHTS, volleyball.SPLITS,
-        volleyball.read_volleyball, n_actors=12, size=(720, 1280), folders=r'videos|\d+', layout='videos/ with folders 0 to 54'),
+        volleyball.read_volleyball, n_actors=12, size=(720, 1280), bs=8, folders=r'videos|\d+', layout='videos/ with folders 0 to 54'),
     collective=Dataset('collective', collective.ACTIONS, collective.ACTIVITIES, None, collective.SPLITS,
-        collective.read_collective, n_actors=13, size=(480, 720), folders=r'seq\d\d', layout='folders seq01 to seq44'))
+        collective.read_collective, n_actors=13, size=(480, 720), bs=16, folders=r'seq\d\d', layout='folders seq01 to seq44'))
 
 # %% ../../nbs/19_data.datasets.ipynb #7417a1de
 def detect_dataset(
