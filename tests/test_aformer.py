@@ -2,10 +2,10 @@
 import pytest, torch
 from torch import nn
 from helpers import BoxFeatures, batch
-from aclip.aformer import AFormer, AFormerRelation
+from aclip.models.aformer import AFormer, AFormerRelation
 from aclip.core import ActivityCLIP
 from aclip.layers import encode_centres, n_params, sinusoids
-from aclip.lora import LoRALinear, lora_view
+from aclip.text.lora import LoRALinear, lora_view
 
 B,K,G = 2,9,8
 

@@ -2,15 +2,16 @@
 from functools import partial
 import pytest, torch
 from torch import nn
-from aclip.aformer import AFormer
-from aclip.arg import ARG
-from aclip.base import ActivityClassifier, BaseNet
-from aclip.clip import TextBank
-from aclip.core import ActivityCLIP, SeriesCLIP
+from aclip.models.aformer import AFormer
+from aclip.models.arg import ARG
+from aclip.models.base import ActivityClassifier, BaseNet
+from aclip.text.bank import TextBank
+from aclip.core import ActivityCLIP
+from aclip.models.series import SeriesCLIP
 from aclip.data.clips import Clip, DataError
-from aclip.dualai import DualAI
+from aclip.models.dualai import DualAI
 from aclip.layers import check_mask
-from aclip.lora import LoRALinear
+from aclip.text.lora import LoRALinear
 
 B,T,N,D,G,K = 2,3,5,16,8,9
 BASES = dict(arg=partial(ARG, n_graphs=2, d_k=8, n_actors=N), aformer=AFormer, dualai=DualAI)

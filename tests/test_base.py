@@ -1,7 +1,7 @@
 "Crops against the sampling of ARG's compiled extension, written with grid_sample; backbones by name."
 import pytest, torch
 import torch.nn.functional as F
-from aclip.base import Backbone, crop_actors
+from aclip.models.backbone import Backbone, crop_actors
 
 def sampled(maps, boxes, K):
     "One bilinear sample at the centre of each of KxK bins, half a cell taken off."

@@ -2,8 +2,8 @@
 import json
 import pytest, torch
 from helpers import aclip_json
-from aclip.bench import PLAIN, Sizes, in_turns, random_actors, row, text_model
-from aclip.zoo import BASES
+from aclip.evidence.bench import PLAIN, Sizes, interleave_timings, random_actors, row, text_model
+from aclip.models.registry import BASES
 
 TINY = Sizes(turns=1, clips=2, size=(90, 160), backbone='test_resnet', widths=dict.fromkeys(BASES, 16), layers=1, bs=4, epochs=1, grow=dict(clips=[1, 2], actors=[2], frames=[3], ranks=[1]))
 
@@ -40,7 +40,7 @@ def test_file(said):
 
 def test_turns_alternate():
     said = []
-    in_turns(lambda: said.append('a'), lambda: said.append('b'), n=2)
+    interleave_timings(lambda: said.append('a'), lambda: said.append('b'), n=2)
     assert ''.join(said) == 'ababab'                                        # the first of each does not count
 
 def test_speedup_is_above_one_where_ours_is_faster(): assert row('x', 1, 3, 'y')['speedup'] == 3

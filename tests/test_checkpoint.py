@@ -2,7 +2,8 @@
 import contextlib, signal, subprocess, sys, time
 import pytest, torch
 from aclip.checkpoint import CheckpointError, load_tensors, read_meta, save_tensors
-from aclip.zoo import Config, create_model, load_model, save_model
+from aclip.config import Config
+from aclip.zoo import create_model, load_model, save_model
 
 resource = pytest.importorskip('resource', reason='limits on file sizes need POSIX')
 OLD = dict(a=torch.arange(3.))

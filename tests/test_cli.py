@@ -3,8 +3,8 @@ import json, shutil, subprocess, sys
 import pytest
 from PIL import Image
 from aclip.cli import main
-from aclip.clip import TextBank
-from aclip.data.volleyball import ACTIONS, WINDOW
+from aclip.text.bank import TextBank
+from aclip.data.volleyball_annotation import ACTIONS, WINDOW
 from helpers import STEPS, aclip, aclip_json, best as best_of, refused
 from test_checkpoint import small_disk
 

@@ -4,7 +4,8 @@ import pytest, torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from aclip import checkpoint
-from aclip.clip import PROMPTS, BankError, TextBank, clip_loss, clip_probs
+from aclip.text.bank import PROMPTS, BankError, TextBank
+from aclip.text.clip import clip_loss, clip_probs
 
 LABELS = 'blocking digging falling r_set'.split()
 TEXT = dict(context_length=77, vocab_size=49408, width=32, heads=2, layers=2)
@@ -106,7 +107,7 @@ def test_failed_save_keeps_the_old_bank(tmp_path, monkeypatch, where):
 
 def test_using_a_bank_never_imports_open_clip(tmp_path):
     path = TextBank.random(LABELS).save(tmp_path/'bank.safetensors')
-    code = (f"import sys, torch; from aclip.clip import TextBank; b = TextBank.load({str(path)!r}).match(['falling']); b.sample(torch.zeros(2, 3).long()); "
+    code = (f"import sys, torch; from aclip.text.bank import TextBank; b = TextBank.load({str(path)!r}).match(['falling']); b.sample(torch.zeros(2, 3).long()); "
             "assert not {'open_clip', 'timm', 'transformers', 'torchvision'} & set(sys.modules)")
     subprocess.run([sys.executable, '-c', code], check=True)
 

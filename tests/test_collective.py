@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
-from aclip.data.clips import DataError, clip_dl
-from aclip.data.collective import (ACTIONS, ACTIVITIES, CLASSES, LENGTHS, MERGED, SPLITS, count_key_frames, group_activity,
-    read_collective, read_key_frames, sequence_folders, sort_out)
+from aclip.data.clips import DataError
+from aclip.data.loaders import clip_dl
+from aclip.data.collective import ACTIONS, ACTIVITIES, CLASSES, LENGTHS, MERGED, SPLITS, count_key_frames, group_activity, read_collective, read_key_frames, sequence_folders, sort_out
 from aclip.data.datasets import DATASETS, detect_dataset
 from aclip.data.doctor import doctor
 from helpers import aclip

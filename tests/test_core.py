@@ -3,13 +3,16 @@ import itertools
 import pytest, torch
 from torch import nn
 from helpers import BoxFeatures, batch
-from aclip.aformer import AFormer
-from aclip.arg import ARG, ARGRelation
-from aclip.clip import TextBank
-from aclip.core import ActivityCLIP, SeriesCLIP, fresh_copy
-from aclip.dualai import DualAI
+from aclip.models.aformer import AFormer
+from aclip.models.arg import ARG, ARGRelation
+from aclip.text.bank import TextBank
+from aclip.core import ActivityCLIP
+from aclip.models.series import SeriesCLIP
+from aclip.models.two_branch import fresh_copy
+from aclip.models.dualai import DualAI
 from aclip.layers import n_params, zero_padded
-from aclip.lora import LoRALinear, relate_both
+from aclip.text.lora import LoRALinear
+from aclip.evaluate.one_pass import relate_both
 
 B,K,G = 2,9,8
 

@@ -4,9 +4,13 @@ from collections import Counter
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
-from aclip.data.clips import Clip, ClipDataset, DataError, clip_dls, normalise_boxes, random_frames, read_frame, spread_frames
-from aclip.data.doctor import check_jpeg, doctor
-from aclip.data.volleyball import ACTIONS, ACTIVITIES, WINDOW, SafeUnpickler, load_tracks, match_boxes, read_volleyball
+from aclip.data.clips import Clip, DataError, normalise_boxes, random_frames, read_frame, spread_frames
+from aclip.data.loaders import ClipDataset, clip_dls
+from aclip.data.findings import check_jpeg
+from aclip.data.doctor import doctor
+from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES, WINDOW
+from aclip.data.volleyball_tracks import SafeUnpickler, load_tracks, match_boxes
+from aclip.data.volleyball import read_volleyball
 
 REAL = Path(__file__).parents[2]/'shared'/'data'/'volleyball'
 real = pytest.mark.skipif(not REAL.exists(), reason=f'no real data at {REAL}')

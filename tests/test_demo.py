@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from helpers import DATA, aclip, aclip_json
 from aclip.checkpoint import CheckpointError, read_meta
-from aclip.commands import evaluate
-from aclip.demo import IMAGE, TRAINING, WITH, WITHOUT, demo, demo_config, summary
-from aclip.tiny_clip import tiny_bank
+from aclip.train.commands import evaluate
+from aclip.evidence.demo import IMAGE, TRAINING, WITH, WITHOUT, demo, demo_config, summary
+from aclip.text.tiny_clip import tiny_bank
 
 SMALL = dict(seeds=[3], clips=16, videos=4, size=(90, 160), training={s: dict(epochs=2, warmup=.2) for s in TRAINING}, progress=False)
 
@@ -55,7 +55,7 @@ def test_what_is_lost_comes_back(made, tmp_path, lost):
     assert numbers(demo(copy, **SMALL)) == numbers(r)
     assert weights(copy) == weights(out)
 
-RUN = 'import json, sys; from aclip.demo import demo; demo(sys.argv[1], **json.loads(sys.argv[2]))'
+RUN = 'import json, sys; from aclip.evidence.demo import demo; demo(sys.argv[1], **json.loads(sys.argv[2]))'
 
 @pytest.mark.parametrize('after', ['seed-3/world/videos', 'seed-3/image/last.safetensors', 'seed-3/with'])
 def test_killed(made, tmp_path, after):

@@ -1,7 +1,7 @@
 "The distillation loss over sizes, against torch's own divergence and cross entropy."
 import pytest, torch
 import torch.nn.functional as F
-from aclip.distill import kd_loss, kd_target
+from aclip.text.distill import kd_loss, kd_target
 
 def pairs(M, D, K, seed=0):
     g = torch.Generator().manual_seed(seed)

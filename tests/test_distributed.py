@@ -8,11 +8,12 @@ from unittest import mock
 import pytest, torch
 from aclip.checkpoint import load_tensors, read_meta
 from aclip.cli import main
-from aclip.commands import train
+from aclip.train.commands import train
 from aclip.data.synthetic import make_world
-from aclip.data.volleyball import ACTIONS, ACTIVITIES
-from aclip.store import FeatureStore
-from aclip.zoo import Config, create_model, save_model
+from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
+from aclip.train.store import FeatureStore
+from aclip.config import Config
+from aclip.zoo import create_model, save_model
 
 SIZE = (90, 160)
 SPLITS = dict(train=[1], val=[0], trainval=[1, 0], test=[4])     # of the small datasets here

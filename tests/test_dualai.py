@@ -6,13 +6,19 @@ import pytest, torch
 import torch.nn.functional as F
 from torch import nn
 from helpers import BoxFeatures, batch
-from aclip.arg import ARG
+from aclip.models.arg import ARG
 from aclip.core import ActivityCLIP
-from aclip.data.clips import Clip, clip_dls
-from aclip.dualai import DualAI, DualAIRelation, SpatialTransformer, TemporalTransformer, contrastive_loss, info_nce
-from aclip.learner import ExtraLosses, PartLoss, predict_scores, relation_learner, report
-from aclip.lora import LoRALinear, lora_view
-from aclip.zoo import Config, create_model, load_model, save_model
+from aclip.data.clips import Clip
+from aclip.data.loaders import clip_dls
+from aclip.models.dualai import DualAI, DualAIRelation, SpatialTransformer, TemporalTransformer
+from aclip.models.dualai_losses import contrastive_loss, info_nce
+from aclip.train.callbacks import ExtraLosses
+from aclip.train.losses import PartLoss
+from aclip.evaluate.scores import predict_scores, report
+from aclip.train.learner import relation_learner
+from aclip.text.lora import LoRALinear, lora_view
+from aclip.config import Config
+from aclip.zoo import create_model, load_model, save_model
 
 B,K,G = 2,9,8
 PARTS = ('frame-frame', 'frame-video', 'video-video')

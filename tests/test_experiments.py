@@ -2,19 +2,21 @@
 import json, random, shutil
 from dataclasses import replace
 import pytest, torch
-from aclip.arg import ARG
-from aclip.aformer import AFormer
-from aclip.boxes import GEOMETRY, BoxAugment, BoxFeatures, box_geometry, mirror_activities, mirror_boxes
+from aclip.models.arg import ARG
+from aclip.models.aformer import AFormer
+from aclip.models.boxes import GEOMETRY, BoxFeatures, box_geometry
+from aclip.data.augment import BoxAugment, mirror_activities, mirror_boxes
 from aclip.checkpoint import CheckpointError, load_tensors
 from aclip.cli import parser
-from aclip.clip import TextBank
-from aclip.commands import doubts, evaluate, train
+from aclip.text.bank import TextBank
+from aclip.train.commands import find_label_errors, evaluate, train
 from aclip.core import ActivityCLIP
 from aclip.data.doctor import doctor
-from aclip.data.volleyball import ACTIONS, ACTIVITIES
-from aclip.dualai import DualAI
-from aclip.experiments import SETUPS, TABLES, Run, Together, read_results, run_once, table
-from aclip.zoo import Config, create_model
+from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
+from aclip.models.dualai import DualAI
+from aclip.evidence.experiments import SETUPS, TABLES, Run, Together, read_results, run_once, table
+from aclip.config import Config
+from aclip.zoo import create_model
 from helpers import aclip, aclip_json, batch, refused
 
 MODELS = dict(arg=lambda d: ARG(BoxFeatures(d), n_graphs=2, d_k=8, n_frames=1, norm='features'), aformer=lambda d: AFormer(BoxFeatures(d)), dualai=lambda d: DualAI(BoxFeatures(d), n_frames=1))
@@ -169,9 +171,9 @@ def test_videos_by_their_numbers(world, tmp_path):
     assert run['clips'][0] == 12 and run['videos'] == [4, 5, 8]
     e = evaluate(tmp_path/'2-relation'/'best.safetensors', world, [1], progress=False)
     assert e['clips'] == 4 and e['split'] == [1]
-    d = doubts(tmp_path/'2-relation'/'best.safetensors', world, [1], below=1.1)
+    d = find_label_errors(tmp_path/'2-relation'/'best.safetensors', world, [1], below=1.1)
     assert {r['clip'].split('/')[0] for r in d} == {'1'} and len(d) == 4 and [r['p_label'] for r in d] == sorted(r['p_label'] for r in d)
-    assert sum(r['label'] == r['said'] for r in d) == sum(e['confusion'][i][i] for i in range(8)) and doubts(tmp_path/'2-relation'/'best.safetensors', world, [1], below=0.) == []
+    assert sum(r['label'] == r['said'] for r in d) == sum(e['confusion'][i][i] for i in range(8)) and find_label_errors(tmp_path/'2-relation'/'best.safetensors', world, [1], below=0.) == []
 
 def test_a_split_of_one_activity(world, tmp_path):
     root = tmp_path/'one'

@@ -1,12 +1,14 @@
 "I3D over stages and sizes, its file, and AFormer's two kinds of features: middle frame and clip, fused early or late."
 import pytest, torch
 from torch import nn
-from aclip.aformer import AFormer, EarlyFusion, LateFusion, MiddleFrame
-from aclip.base import ActorFeatures, Backbone, freeze
+from aclip.models.aformer import AFormer
+from aclip.models.fusion import EarlyFusion, LateFusion, MiddleFrame
+from aclip.models.backbone import ActorFeatures, Backbone
+from aclip.models.base import freeze
 from aclip.checkpoint import CheckpointError, load_state, unique_state
 from aclip.core import ActivityCLIP
-from aclip.i3d import I3D, ClipFeatures, load_i3d, pad_same
-from aclip.lora import LoRALinear
+from aclip.models.i3d import I3D, ClipFeatures, load_i3d, pad_same
+from aclip.text.lora import LoRALinear
 
 @pytest.mark.parametrize('n', range(1, 17))
 @pytest.mark.parametrize('k,s', [(7, 2), (3, 1), (3, 2), (2, 2), (1, 1), (1, 2)])

@@ -2,10 +2,13 @@
 import numpy as np
 import pytest, torch
 from PIL import Image
-from aclip.arg import ARG
-from aclip.base import ActorFeatures, Backbone, BaseNet
-from aclip.data.clips import Clip, clip_dls
-from aclip.learner import Distill, backbone_learner, lr_schedule, relation_learner
+from aclip.models.arg import ARG
+from aclip.models.backbone import ActorFeatures, Backbone
+from aclip.models.base import BaseNet
+from aclip.data.clips import Clip
+from aclip.data.loaders import clip_dls
+from aclip.train.callbacks import Distill
+from aclip.train.learner import backbone_learner, lr_schedule, relation_learner
 
 def toy(tmp_path, n=8):
     "Clips with frames on disk."

@@ -3,7 +3,8 @@ import subprocess, sys
 import numpy as np, pytest, torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.metrics import confusion_matrix as sk_confusion_matrix
-from aclip.metrics import confusion_matrix, mca, mpca, plot_confusion
+from aclip.metrics import confusion_matrix, mca, mpca
+from aclip.evaluate.plots import plot_confusion
 
 @pytest.mark.filterwarnings('ignore:y_pred contains classes not in y_true')   # such classes are left out, here and there
 @pytest.mark.filterwarnings('ignore:A single label was found')
@@ -40,6 +41,6 @@ def test_plot_saves(tmp_path, n, normalise):
     assert (tmp_path/'cm.png').stat().st_size > 1000
 
 def test_needs_no_screen_and_no_pyplot():
-    code = ("import sys, torch; from aclip.metrics import plot_confusion; assert 'matplotlib' not in sys.modules; import io; "
+    code = ("import sys, torch; from aclip.evaluate.plots import plot_confusion; assert 'matplotlib' not in sys.modules; import io; "
             "plot_confusion(torch.eye(2), 'ab').figure.savefig(io.BytesIO()); assert 'matplotlib.pyplot' not in sys.modules")
     subprocess.run([sys.executable, '-c', code], check=True, env={'PATH': '', 'MPLBACKEND': 'tkagg'})

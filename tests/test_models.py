@@ -1,15 +1,19 @@
 "The three base models by the same command: what a name alone gives, all three steps on real and on drawn clips, and AFormer's own kinds of features."
 import csv, inspect, json
 import pytest, torch
-from aclip.aformer import AFormer, AFormerRelation
-from aclip.arg import ARG, ARGRelation
+from aclip.models.aformer import AFormer, AFormerRelation
+from aclip.models.arg import ARG, ARGRelation
 from aclip.checkpoint import load_tensors, save_tensors, unique_state
 from aclip.cli import _ARGUMENTS, _OPTIONS, main, parser
-from aclip.data.volleyball import ACTIONS, read_volleyball
-from aclip.dualai import DualAI, DualAIRelation
-from aclip.i3d import I3D
-from aclip.lora import LoRALinear
-from aclip.zoo import BASES, FEATURES, Config, create_model, load_model, next_step
+from aclip.data.volleyball_annotation import ACTIONS
+from aclip.data.volleyball import read_volleyball
+from aclip.models.dualai import DualAI, DualAIRelation
+from aclip.models.i3d import I3D
+from aclip.text.lora import LoRALinear
+from aclip.models.registry import BASES
+from aclip.models.features import FEATURES
+from aclip.config import Config
+from aclip.zoo import create_model, load_model, next_step
 from helpers import DATA, aclip_json, best, boxes_file, needs_frames, refused
 
 PAPER = dict(arg=(1024, (3, 9), 7), aformer=(256, (10, 10), 6), dualai=(256, (3, 9), 2))     # D, T in training and testing, r

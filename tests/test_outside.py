@@ -5,11 +5,14 @@ import pytest, torch
 from PIL import Image
 from torch import nn
 from aclip.checkpoint import load_state, load_tensors, save_tensors, unique_state
-from aclip.clip import TextBank
-from aclip.core import ActivityCLIP, SeriesCLIP
-from aclip.data.clips import Clip, clip_dls
-from aclip.learner import predict_scores, report, text_learner
-from aclip.lora import LoRALinear
+from aclip.text.bank import TextBank
+from aclip.core import ActivityCLIP
+from aclip.models.series import SeriesCLIP
+from aclip.data.clips import Clip
+from aclip.data.loaders import clip_dls
+from aclip.evaluate.scores import predict_scores, report
+from aclip.train.learner import text_learner
+from aclip.text.lora import LoRALinear
 
 
 # Somebody else's model: one image at a time, boxes in pixels, True where a person is missing, names of its own, a tuple as output.

@@ -3,10 +3,11 @@ import contextlib, io, json, re, time
 from pathlib import Path
 import pytest
 from aclip.cli import main
-from aclip.data.volleyball import ACTIONS, ACTIVITIES
+from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
 from aclip.layers import n_params
-from aclip.params import PRINTED, SETTINGS, UNITS, count_params, params_text
-from aclip.zoo import Config, create_model
+from aclip.evidence.params import PRINTED, SETTINGS, UNITS, count_params, params_text
+from aclip.config import Config
+from aclip.zoo import create_model
 
 TABLES = Path(__file__).resolve().parents[2]/'shared/reference/paper_tables.json'
 MISSED = {(1, 'ACLIP(ARG)'), (1, 'ACLIP*(Dual-AI)'), (1, 'ACLIP(Dual-AI)'), (4, 'ACLIP(Dual-AI)+')}

@@ -5,15 +5,19 @@ from pathlib import Path
 import pytest, torch
 from fastai.torch_core import set_seed
 from aclip.checkpoint import CheckpointError, load_tensors
-from aclip.clip import TextBank
-from aclip.commands import store_features, train
-from aclip.data.clips import DataError, clip_dls
+from aclip.text.bank import TextBank
+from aclip.train.commands import store_features, train
+from aclip.data.clips import DataError
+from aclip.data.loaders import clip_dls
 from aclip.data.synthetic import make_world
-from aclip.data.volleyball import ACTIONS, ACTIVITIES, read_volleyball
-from aclip.features import FrozenPart
-from aclip.learner import fit, relation_learner, text_learner
-from aclip.store import FeatureStore, on_store
-from aclip.zoo import Config, create_model, save_model
+from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
+from aclip.data.volleyball import read_volleyball
+from aclip.train.frozen import FrozenPart
+from aclip.train.learner import fit, relation_learner, text_learner
+from aclip.train.store import FeatureStore
+from aclip.train.extract import on_store
+from aclip.config import Config
+from aclip.zoo import create_model, save_model
 from helpers import aclip, aclip_json, refused
 from test_checkpoint import small_disk
 

@@ -1,4 +1,4 @@
-"The house of the project: which room may import which, what a notebook looks like, what every exported name says of itself."
+"The structure of the project: which module may import which, what a notebook looks like, what every exported name documents."
 import ast, io, json, re, sys, tokenize
 from configparser import ConfigParser
 from functools import lru_cache
@@ -10,19 +10,15 @@ nbs = sorted(p for p in (root/'nbs').glob('*.ipynb') if p.name[0] not in '_.')
 modules = {'.'.join(p.relative_to(root/'aclip').with_suffix('').parts): p
            for p in sorted((root/'aclip').rglob('*.py')) if p.name not in ('__init__.py', '_modidx.py')}
 
-# A room imports from its own floor or from lower ones, and never in a circle.
-BASES = {'arg', 'aformer', 'dualai'}
-FLOORS = {1: {'layers', 'clip', 'distill', 'lora', 'metrics', 'data.clips', 'checkpoint'},
-          2: {'data.volleyball', 'data.collective', 'data.players', 'data.scene', 'data.synthetic', 'data.folder', 'image2text', 'base', 'boxes', 'tiny_clip', 'i3d'},
-          3: {'data.datasets', 'data.doctor'} | BASES,
-          4: {'core'},
-          5: {'zoo', 'features', 'store', 'parallel'},
-          6: {'learner'},
-          7: {'visual', 'report', 'demo', 'experiments', 'commands', 'params', 'bench', 'cli'}}
-FLOOR = {room: n for n,rooms in FLOORS.items() for room in rooms}
+# Imports point down: a module imports from its own package or from one of a lower rank.
+RANK = {name: rank for rank, names in enumerate(('files layers metrics', 'checkpoint', 'data', 'text', 'models', 'core', 'config', 'zoo',
+                                                 'train', 'evaluate', 'evidence', 'cli')) for name in names.split()}
+BASES = {p.stem for p in (root/'aclip/models').glob('*.py') if 'BASE = ' in p.read_text(encoding='utf-8')} # modules of concrete base models
+
+def rank(module): return RANK.get(module.split('.')[0], -1)
 
 TOP = {'nbs', 'aclip', 'tests', 'settings.ini', 'setup.py', '_quarto.yml', 'README.md', 'pyproject.toml', 'LICENSE', 'MANIFEST.in',
-       'constraints.txt'}
+       'constraints.txt', 'CONTRIBUTING.md', 'CHANGELOG.md', 'CITATION.cff'}
 
 @lru_cache
 def tree(room): return ast.parse(modules[room].read_text(encoding='utf-8'))
@@ -58,25 +54,37 @@ def rooms_of(room):
         inner = name.split('.')[1:]
         hits = [r for r in ('.'.join(inner[:i]) for i in (1, 2)) if r in modules]
         if hits: yield hits[-1],line
-        elif inner and inner[0] not in ('__version__', 'data'): pytest.fail(f'aclip/{room}: line {line} imports {name}, which is no room of aclip')
+        elif inner and inner[0] not in ('__version__', 'assets', 'data', 'text', 'models', 'train', 'evaluate', 'evidence'): pytest.fail(f'aclip/{room}: line {line} imports {name}, which is no room of aclip')
 
 @each_room
-def test_room_is_in_the_table(room): assert room in FLOOR, f'{modules[room].relative_to(root)}: add it to the table FLOORS of this test'
+def test_module_has_a_rank(room): assert rank(room) >= 0, f'{modules[room].relative_to(root)}: add its package to RANK in this test'
 
 @each_room
 def test_imports_point_down(room):
     for other,line in rooms_of(room):
-        assert FLOOR.get(other, 99) <= FLOOR.get(room, 0), (f'{modules[room].relative_to(root)}:{line} (floor {FLOOR.get(room)}) '
-            f'imports {other} (floor {FLOOR.get(other)}): imports only point down')
+        assert rank(other) <= rank(room), f'{modules[room].relative_to(root)}:{line} imports {other}, which is above it: imports only point down'
+
+def test_few_modules_at_the_root():
+    assert len([m for m in modules if '.' not in m]) <= 8, 'at most eight modules at the root of the package'
+
+@each_room
+def test_no_private_name_crosses_modules(room):
+    found = [f'line {line}: {name}' for name,line in imported(room) if name.startswith('aclip.') and name.rpartition('.')[2].startswith('_') and not name.endswith('__')]
+    assert not found, f'{modules[room].relative_to(root)} imports private names: {found}; make them public in one place'
+
+@each_room
+def test_module_is_short(room):
+    n = len(modules[room].read_text(encoding='utf-8').splitlines())
+    assert n <= 300, f'{modules[room].relative_to(root)}: {n} lines; two jobs are two modules'
 
 def test_no_circles():
     from graphlib import CycleError, TopologicalSorter
     try: TopologicalSorter({r: {o for o,_ in rooms_of(r)} for r in modules}).prepare()
     except CycleError as e: pytest.fail('imports run in a circle: ' + ' -> '.join(e.args[1]))
 
-@pytest.mark.parametrize('room', sorted(({'core'} | BASES) & set(modules)))
+@pytest.mark.parametrize('room', sorted({'core'} | {f'models.{b}' for b in BASES}))
 def test_knows_no_concrete_base(room):
-    found = [f'{modules[room].relative_to(root)}:{line} imports {other}' for other,line in rooms_of(room) if other in BASES]
+    found = [f'{modules[room].relative_to(root)}:{line} imports {other}' for other,line in rooms_of(room) if other.removeprefix('models.') in BASES and other != room]
     assert not found, 'one more base must touch nothing: ' + '; '.join(found)
 
 @each_room
@@ -159,11 +167,8 @@ def test_name_and_title(path):
         f'{path.name}: the first markdown cell is `# Title`, an empty line, `> one line`, and nothing else')
 
 @each_notebook
-def test_size_and_cells(path):
+def test_size(path):
     assert path.stat().st_size < 400_000, f'{path.name}: {path.stat().st_size//1000} kB'
-    for c in exported(path):
-        n = sum(bool(l.strip()) for l in source(c).splitlines())
-        assert n <= 45, f'{path.name}: an exported cell of {n} lines: {source(c)[:80]!r}'
 
 def speaks(stmt):
     "Does a run of this statement print for sure?"

@@ -4,12 +4,14 @@ from collections import Counter
 from hashlib import sha1
 from pathlib import Path
 import numpy as np, pytest
-from aclip.data.clips import DataError, clip_dl
+from aclip.data.clips import DataError
+from aclip.data.loaders import clip_dl
 from aclip.data.doctor import doctor
 from aclip.data.players import POSES, Camera, motion, person_box, skeleton
 from aclip.data.scene import ACTION_COUNTS, ACTIVITY_COUNTS, PLAYS, cast, make_scene, plan_activities
 from aclip.data.synthetic import PHRASES, faces_right, make_world, read_captions, world_videos
-from aclip.data.volleyball import ACTIONS, ACTIVITIES, SPLITS, read_volleyball
+from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES, SPLITS
+from aclip.data.volleyball import read_volleyball
 
 SMALL = dict(clips=16, videos=4, size=(90, 160), seed=3, workers=0, progress=False)
 WORLD = dict(seed=3, difficulty=.5, size=(90, 160), frames=10)

@@ -5,11 +5,13 @@ import pytest, torch
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
 from safetensors import safe_open
-from aclip.base import Backbone, PersonFeatures
-from aclip.clip import PROMPTS, clip_loss, clip_probs
+from aclip.models.backbone import Backbone, PersonFeatures
+from aclip.text.bank import PROMPTS
+from aclip.text.clip import clip_loss, clip_probs
 from aclip.data.synthetic import make_world
-from aclip.data.volleyball import ACTIONS, read_volleyball
-from aclip.tiny_clip import BANK, RECIPE, TRUNK, bank_of, crops_and_captions, new_clip, pixels, save_tiny, tiny_bank, tokenize, train_clip, train_tiny, zero_shot
+from aclip.data.volleyball_annotation import ACTIONS
+from aclip.data.volleyball import read_volleyball
+from aclip.text.tiny_clip import BANK, RECIPE, TRUNK, bank_of, crops_and_captions, new_clip, pixels, save_tiny, tiny_bank, tokenize, train_clip, train_tiny, zero_shot
 
 RECORD = Path(__file__).resolve().parents[1]/'nbs/results/tiny_clip.json'
 
@@ -64,7 +66,7 @@ def test_the_trunk_starts_an_image_branch():
 def test_saved_is_what_was_trained(pairs, tmp_path):
     model = new_clip().eval()
     bank,trunk = save_tiny(model, dict(accuracy=1., loss=[1.]), tmp_path)
-    from aclip.clip import TextBank
+    from aclip.text.bank import TextBank
     again = TextBank.load(bank)
     assert torch.equal(again.features, bank_of(model).features) and again.source['record'] == dict(accuracy=1.)
     assert torch.equal(zero_shot(model, pairs[0][0, :9], again), zero_shot(model, pairs[0][0, :9], bank_of(model)))

@@ -2,9 +2,10 @@
 import json
 import pytest, torch
 from aclip.checkpoint import load_tensors, read_meta
-from aclip.data.clips import clip_dl
-from aclip.data.volleyball import ACTIONS, ACTIVITIES, read_volleyball
-from aclip.learner import predict_scores
+from aclip.data.loaders import clip_dl
+from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
+from aclip.data.volleyball import read_volleyball
+from aclip.evaluate.scores import predict_scores
 from aclip.zoo import load_model
 from helpers import DATA, STEPS, aclip, aclip_json, best, boxes_file, needs_frames
 

@@ -4,12 +4,13 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import nn
-from aclip.arg import ARG, ARGRelation
+from aclip.models.arg import ARG, ARGRelation
 from aclip.core import ActivityCLIP
 from aclip.data.clips import read_frame
-from aclip.data.volleyball import ACTIONS, ACTIVITIES, read_volleyball
-from aclip.lora import LoRALinear, lora_view
-from aclip.visual import differences, plot_confusions, plot_differences, plot_history, show_clip, show_relation
+from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
+from aclip.data.volleyball import read_volleyball
+from aclip.text.lora import LoRALinear, lora_view
+from aclip.evaluate.visual import differences, plot_confusions, plot_differences, plot_history, show_clip, show_relation
 
 B = 2
 real = Path(__file__).resolve().parents[2]/'shared/data/volleyball'
@@ -350,6 +351,6 @@ def test_same_data_same_picture():
     assert draw() == draw()
 
 def test_needs_no_screen_and_leaves_pyplot_alone():
-    code = ("import io, torch; from aclip.visual import show_clip; "
+    code = ("import io, torch; from aclip.evaluate.visual import show_clip; "
             "show_clip(None, torch.rand(2, 4).sort().values, [0, 1], 'ab').figure.savefig(io.BytesIO()); import matplotlib.pyplot as plt; assert not plt.get_fignums()")
     subprocess.run([sys.executable, '-c', code], check=True, env={'PATH': '', 'MPLBACKEND': 'tkagg', 'PYTHONPATH': str(Path(__file__).resolve().parents[1])})
