@@ -6,7 +6,8 @@ import numpy as np, pytest
 from PIL import Image
 from aclip.data.clips import DataError
 from aclip.data.loaders import clip_dl
-from aclip.data.collective import ACTIONS, ACTIVITIES, CLASSES, LENGTHS, MERGED, SPLITS, count_key_frames, group_activity, read_collective, read_key_frames, sequence_folders, partition_key_frames
+from aclip.data.collective import LENGTHS, count_key_frames, partition_key_frames, read_collective, sequence_folders
+from aclip.data.collective_annotation import ACTIONS, ACTIVITIES, CLASSES, MERGED, SPLITS, group_activity, read_key_frames
 from aclip.data.datasets import DATASETS, detect_dataset
 from aclip.data.doctor import doctor
 from helpers import aclip

@@ -8,19 +8,20 @@ Docs: https://aclip-gar.github.io/aclip/data.check_collective.html.md"""
 __all__ = ['REASONS', 'check_duplicates', 'check_people', 'parse_key_frames', 'check_gaps', 'check_sequence', 'note_totals',
            'check_collective']
 
-# %% ../../nbs/71_data.check_collective.ipynb #69b7dbca
+# %% ../../nbs/71_data.check_collective.ipynb #7d84daa6
 from pathlib import Path
 from .clips import DataError, normalise_boxes
-from .collective import (ACTIVITIES, CLASSES, LENGTHS, check_box_source, group_activity,
-                                   key_frames, parse_row, partition_key_frames, sequence_number,
-                                   sequence_size, window_paths)
+from .collective import (LENGTHS, check_box_source, partition_key_frames,
+                                   sequence_number, sequence_size, window_paths)
+from .collective_annotation import (ACTIVITIES, CLASSES, KeyFrame, group_activity,
+                                              key_frames, parse_row)
 from .findings import (Report, check_frames, check_number, count_clip, numbered_folders,
                                  parse_lines, show_progress)
 
-# %% ../../nbs/71_data.check_collective.ipynb #604bb51a
+# %% ../../nbs/71_data.check_collective.ipynb #cdf6dd16
 def check_duplicates(
     report:Report, # takes a warning
-    key, # a `KeyFrame`
+    key:KeyFrame, # the key frame
 ):
     "Report equal boxes in one key frame."
     twice = len(key.boxes) - len({tuple(box) for box in key.boxes})

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
-from . import collective, volleyball, volleyball_annotation
+from . import collective, collective_annotation, volleyball, volleyball_annotation
 from .check_collective import check_collective
 from .check_volleyball import check_volleyball
 from .clips import DataError
@@ -62,14 +62,14 @@ VOLLEYBALL = Dataset(
     folders=r'videos|\d+',
     layout='videos/ with folders 0 to 54')
 
-# %% ../../nbs/67_data.datasets.ipynb #4f865687
+# %% ../../nbs/67_data.datasets.ipynb #a5025199
 COLLECTIVE = Dataset(
     name='collective',
     title='Collective Activity',
-    actions=collective.ACTIONS,
-    activities=collective.ACTIVITIES,
+    actions=collective_annotation.ACTIONS,
+    activities=collective_annotation.ACTIVITIES,
     action_weights=None,
-    splits=collective.SPLITS,
+    splits=collective_annotation.SPLITS,
     official=dict(trainval=1746, test=765),
     read=collective.read_collective,
     check=check_collective,
