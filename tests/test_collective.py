@@ -6,7 +6,8 @@ import numpy as np, pytest
 from PIL import Image
 from aclip.data.clips import DataError
 from aclip.data.loaders import clip_dl
-from aclip.data.collective import ACTIONS, ACTIVITIES, CLASSES, LENGTHS, MERGED, SPLITS, count_key_frames, group_activity, read_collective, read_key_frames, sequence_folders, sort_out
+from aclip.data.collective import LENGTHS, count_key_frames, partition_key_frames, read_collective, sequence_folders
+from aclip.data.collective_annotation import ACTIONS, ACTIVITIES, CLASSES, MERGED, SPLITS, group_activity, read_key_frames
 from aclip.data.datasets import DATASETS, detect_dataset
 from aclip.data.doctor import doctor
 from helpers import aclip
@@ -166,7 +167,7 @@ def test_all_real_annotations():
     assert classes == dict(NA=271, crossing=2436, waiting=2197, queueing=3735, walking=2523, talking=1882)
     assert (sum(map(len, keys.values())), sum(classes.values())) == (2547, 13_044)
     assert all(group_activity(k.labels) == published(k.labels.tolist()) for ks in keys.values() for k in ks)
-    assert sum(len(sort_out(ks)['all_NA']) for ks in keys.values()) == 0
+    assert sum(len(partition_key_frames(ks)['all_NA']) for ks in keys.values()) == 0
 
 @real
 def test_real_splits():

@@ -212,41 +212,6 @@ def test_matching_undoes_any_order():
         i, j = match_boxes(a[order] + .005, a)
         assert (order[i] == j).all() and len(i) == 12
 
-# --- the doctor --------------------------------------------------------------
-
-def test_doctor_of_a_sound_folder(root):
-    report = doctor(root, boxes='tracking', decode=True, progress=False)
-    assert report.ok and report.splits == {'train': 2, 'test': 1} and report.players == {2: 2, 3: 1}
-    assert {f.level for f in report.findings} == {'note'}
-    assert doctor(root, progress=False).clipped == 2
-    assert json.loads(json.dumps(report.to_dict()))['activities'] == {'r_pass': 1, 'l_set': 1, 'l_spike': 1}
-
-def test_doctor_finds_everything_at_once(root):
-    videos = root/'videos'
-    edit(videos/'3/annotations.txt', 'r-pass', 'r-pas')
-    with open(videos/'3/annotations.txt', 'a') as f: f.write(f"200.jpg {CLIPS['3/200']}\n300.jpg l_set 1\n400.jpg l_set 500 0 9 9 moving\n")
-    cut = videos/'4/100/100.jpg'; cut.write_bytes(cut.read_bytes()[:500])
-    Image.new('RGB', (80, 45)).save(videos/'4/100/101.jpg')
-    (videos/'4/100/102.jpg').unlink()
-    (videos/'99').mkdir(); (videos/'5').mkdir(); (videos/'6').mkdir(); (videos/'6/annotations.txt').write_bytes(b'\xff\x00\n\n')
-    report = doctor(root, progress=False)
-    found = sorted((f.level, f.where.replace(str(videos), '')[-20:]) for f in report.findings if f.level != 'note')
-    assert found == sorted([('error', '/3/annotations.txt:1'), ('error', '/3/annotations.txt:4'), ('error', '/3/annotations.txt:5'), ('warning', '3/200'),
-        ('error', '/4/100/100.jpg'), ('error', '/4/100/101.jpg'), ('warning', '4/100'), ('error', '/99/annotations.txt'), ('error', '/5/annotations.txt'), ('error', '/6/annotations.txt:1')])
-    assert report.without_frames == ['3/400'] and '3/annotations.txt:4' in str(report)
-
-def test_damage_inside_a_frame_needs_decoding(root):
-    path = root/'videos/3/100/100.jpg'
-    data = path.read_bytes()
-    at = data.index(b'\xff\xc4') + 5 # in a Huffman table: header and end marker are still fine
-    path.write_bytes(data[:at] + b'\xff'*8 + data[at+8:])
-    assert doctor(root, progress=False).ok
-    assert [f.where for f in doctor(root, decode=True, progress=False).findings if f.level == 'error'] == [f'{path} (clip 100)']
-
-@pytest.mark.parametrize('path', ['', 'nowhere', 'videos/3/annotations.txt'])
-def test_doctor_of_no_dataset(tmp_path, path):
-    assert not doctor(tmp_path/path, progress=False).ok
-
 # --- real data ---------------------------------------------------------------
 
 @real
