@@ -1,4 +1,4 @@
-"""How good are the predictions? Accuracy over all, mean accuracy over the classes, and the confusion matrix, computed and drawn.
+"""Accuracy over all cases, mean accuracy over the classes, the confusion matrix, and statistics over several seeds.
 
 Docs: https://aclip-gar.github.io/aclip/metrics.html.md"""
 
@@ -10,18 +10,21 @@ __all__ = ['mca', 'mpca', 'confusion_matrix', 'mean_sd', 'paired_interval']
 # %% ../nbs/54_metrics.ipynb #041e4a0f
 import statistics
 import torch
-from scipy.stats import ttest_rel
 from torch import Tensor
 
 # %% ../nbs/54_metrics.ipynb #5a3733cf
-def _pairs(pred, target)->tuple[Tensor,Tensor]:
-    "Predictions and targets in one row each, on the CPU, padding (-100) left out."
-    pred,target = torch.as_tensor(pred).cpu(),torch.as_tensor(target).cpu()
+def _drop_padding(pred, target)->tuple[Tensor,Tensor]:
+    "Predictions and targets in one row each, on the CPU, without padding (-100)."
+    pred = torch.as_tensor(pred).cpu()
+    target = torch.as_tensor(target).cpu()
     if pred.shape != target.shape:
-        raise ValueError(f"predictions have shape {tuple(pred.shape)}, targets {tuple(target.shape)}; both must be class ids of one shape (for scores take argmax(-1) first)")
+        raise ValueError(f"predictions have shape {tuple(pred.shape)}, targets "
+                         f"{tuple(target.shape)}; both must be class ids of one shape "
+                         "(for scores take argmax(-1) first)")
     keep = target != -100
-    if not keep.any(): raise ValueError("there is no target to score: it is empty, or all of it is padding (-100)")
-    return pred[keep],target[keep]
+    if not keep.any():
+        raise ValueError("there is no target to score: it is empty, or all of it is padding (-100)")
+    return pred[keep], target[keep]
 
 # %% ../nbs/54_metrics.ipynb #bcdf86f3
 def mca(
@@ -29,7 +32,7 @@ def mca(
     target:Tensor, # true class ids, same shape; -100 is left out
 )->float: # in 0..1
     "Multi-class accuracy: the share of cases that are right (Sec. 4.1)."
-    pred,target = _pairs(pred, target)
+    pred, target = _drop_padding(pred, target)
     return (pred == target).double().mean().item()
 
 # %% ../nbs/54_metrics.ipynb #bb03554f
@@ -38,7 +41,7 @@ def mpca(
     target:Tensor, # true class ids, same shape; -100 is left out
 )->float: # in 0..1
     "Mean per-class accuracy (Sec. 4.1). Classes that are absent from `target` are left out."
-    pred,target = _pairs(pred, target)
+    pred, target = _drop_padding(pred, target)
     right = (pred == target).double()
     return torch.stack([right[target == c].mean() for c in target.unique()]).mean().item()
 
@@ -48,30 +51,37 @@ def confusion_matrix(
     target:Tensor, # true class ids, same shape; -100 is left out
     n_classes:int, # number of classes C
 )->Tensor: # counts (C, C) int64, rows are the truth, columns the predictions
-    "How often each class was taken for each other (Sec. 4.1); `ValueError` for an id outside 0..C-1."
-    pred,target = _pairs(pred, target)
-    for name,ids in ('predictions', pred),('targets', target):
-        if ids.min() < 0 or ids.max() >= n_classes: raise ValueError(f"{name} hold class ids from {ids.min()} to {ids.max()}; {n_classes} classes have ids 0 to {n_classes-1}")
-    return torch.bincount(target*n_classes + pred, minlength=n_classes**2).view(n_classes, n_classes)
+    "How often each class is taken for each other (Sec. 4.1); `ValueError` for an unknown id."
+    pred, target = _drop_padding(pred, target)
+    for name, ids in dict(predictions=pred, targets=target).items():
+        if ids.min() < 0 or ids.max() >= n_classes:
+            raise ValueError(f"{name} hold class ids from {ids.min()} to {ids.max()}; "
+                             f"{n_classes} classes have ids 0 to {n_classes-1}")
+    counts = torch.bincount(target*n_classes + pred, minlength=n_classes**2)
+    return counts.view(n_classes, n_classes)
 
 # %% ../nbs/54_metrics.ipynb #9a00e7fc
 def mean_sd(
     values:list[float], # one for each seed
-)->tuple: # mean, standard deviation; None for that of a single value
-    "How high, and how far spread."
+)->tuple: # mean, standard deviation; None for the deviation of a single value
+    "Mean and standard deviation over seeds."
     if not values: raise ValueError("no values to take the mean of; give one for each seed")
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
 
 # %% ../nbs/54_metrics.ipynb #61d4ac94
 def paired_interval(
     a:list[float], # one value for each seed
-    b:list[float], # of another method, in the same order of seeds
-    level:float=.95, # of confidence
-)->tuple: # mean of a - b, lower and upper end of its interval; None for the ends with a single seed
-    "How much more, and how sure (Student's t, paired)."
-    if len(a) != len(b) or not len(a): raise ValueError(f"{len(a)} values and {len(b)} cannot be paired; give one of each for every seed")
-    d = [x - y for x,y in zip(a, b)]
+    b:list[float], # values of another method, in the same order of seeds
+    level:float=.95, # confidence level, in 0..1
+)->tuple: # mean of a - b, low and high end of its interval; None for the ends with a single seed
+    "Mean difference and its confidence interval (paired, Student's t)."
+    if len(a) != len(b) or not len(a):
+        raise ValueError(f"{len(a)} values and {len(b)} cannot be paired; "
+                         "give one of each for every seed")
+    d = [x - y for x, y in zip(a, b)]
     if len(d) == 1: return d[0], None, None
-    if len({*d}) == 1: return d[0], d[0], d[0]                              # no spread, which the test cannot divide by
-    low,high = ttest_rel(a, b).confidence_interval(level)
+    # Equal differences have no spread, which the test cannot divide by.
+    if len({*d}) == 1: return d[0], d[0], d[0]
+    from scipy.stats import ttest_rel
+    low, high = ttest_rel(a, b).confidence_interval(level)
     return statistics.mean(d), float(low), float(high)

@@ -9,7 +9,8 @@ from aclip.data.loaders import clip_dl
 from aclip.data.doctor import doctor
 from aclip.data.players import POSES, Camera, motion, person_box, skeleton
 from aclip.data.scene import ACTION_COUNTS, ACTIVITY_COUNTS, PLAYS, cast, make_scene, plan_activities
-from aclip.data.synthetic import PHRASES, faces_right, make_world, read_captions, world_videos
+from aclip.data.scene_labels import PHRASES, faces_right
+from aclip.data.synthetic import make_world, read_captions, world_videos
 from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES, SPLITS
 from aclip.data.volleyball import read_volleyball
 

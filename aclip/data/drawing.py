@@ -8,23 +8,48 @@ Docs: https://aclip-gar.github.io/aclip/data.drawing.html.md"""
 __all__ = ['draw_hall', 'draw_frames']
 
 # %% ../../nbs/76_data.drawing.ipynb #2577dcf0
+from functools import lru_cache, partial
 import numpy as np
 from PIL import Image, ImageDraw
-from functools import lru_cache, partial
-from .players import Camera, JOINTS, Kit, draw_person, noisy_motion, skeleton
-from .scene import COLOURS, Look, Scene, _SKINS, _near
+from .players import JOINTS, Camera, Kit, draw_person, noisy_motion, skeleton
+from .scene import COLOURS, SKINS, Look, Scene, vary_colour
 
 # %% ../../nbs/76_data.drawing.ipynb #88926d30
 @lru_cache(2)
-def _crowd(teams, seed): # a wall of small heads
+def _crowd(teams, seed):
+    "A wall of small heads."
     rng = np.random.default_rng(seed)
-    palette = np.array([(40, 40, 50), (90, 80, 80), (170, 140, 120), *(COLOURS[c] for c in teams)])
-    heads = palette[rng.integers(0, 5, (26, 110))]*rng.uniform(.3, .9, (26, 110, 1))
+    palette = [(40, 40, 50), (90, 80, 80), (170, 140, 120), *(COLOURS[c] for c in teams)]
+    heads = np.array(palette)[rng.integers(0, 5, (26, 110))]*rng.uniform(.3, .9, (26, 110, 1))
     return Image.fromarray(heads.astype(np.uint8))
 
-def _flat(draw, camera, places, colour, width=None):
-    px = [tuple(p) for p in camera.project(np.array(places, float))[0]]
-    draw.polygon(px, colour) if width is None else draw.line(px, colour, width)
+# %% ../../nbs/76_data.drawing.ipynb #8a623978
+def _pixels(camera, places):
+    "Pixels of places in metres, as the pairs that Pillow takes."
+    return [tuple(p) for p in camera.project(np.array(places, float))[0]]
+
+def _draw_lines(draw, camera):
+    "The white lines of the court, 18 by 9 metres."
+    width = max(1, camera.size[1]//320)
+    for x in (-9, -3, 0, 3, 9):
+        draw.line(_pixels(camera, [(x, 0, 0), (x, 9, 0)]), (240, 240, 240), width)
+    for y in (0, 9):
+        draw.line(_pixels(camera, [(-9, y, 0), (9, y, 0)]), (240, 240, 240), width)
+
+# %% ../../nbs/76_data.drawing.ipynb #b40606c8
+def _draw_background(im, draw, camera, look):
+    "Crowd and boards."
+    W = camera.size[1]
+    corners = [(x, 15., z) for z in (0, 1.) for x in range(-24, 25, 8)]
+    edges = camera.project(corners)[0]
+    top = int(edges[7:, 1].max())
+    shift = int(edges[10, 0]) - W//2
+    if top > 0:
+        crowd = _crowd(look.teams, look.crowd)
+        crowd = crowd.resize((int(1.6*W), top), Image.Resampling.NEAREST)
+        im.paste(crowd, (shift - int(.3*W), 0))
+    for k, colour in enumerate(look.boards):
+        draw.polygon([tuple(edges[j]) for j in (k, k+1, k+8, k+7)], colour)
 
 def draw_hall(
     camera:Camera, # of this frame
@@ -34,79 +59,129 @@ def draw_hall(
     H, W = camera.size
     im = Image.new('RGB', (W, H), look.floor)
     draw = ImageDraw.Draw(im)
-    edges = camera.project([(x, 15., z) for z in (0, 1.) for x in range(-24, 25, 8)])[0]
-    top = int(edges[7:, 1].max())
-    shift = int(edges[10, 0]) - W//2
-    if top > 0: im.paste(_crowd(look.teams, look.crowd).resize((int(1.6*W), top), Image.Resampling.NEAREST), (shift - int(.3*W), 0))
-    for k, colour in enumerate(look.boards): draw.polygon([tuple(edges[j]) for j in (k, k+1, k+8, k+7)], colour)
-    _flat(draw, camera, [(-9, 0, 0), (9, 0, 0), (9, 9, 0), (-9, 9, 0)], look.court)
-    for x in (-9, -3, 0, 3, 9): _flat(draw, camera, [(x, 0, 0), (x, 9, 0)], (240, 240, 240), max(1, W//320))
-    for y in (0, 9): _flat(draw, camera, [(-9, y, 0), (9, y, 0)], (240, 240, 240), max(1, W//320))
+    _draw_background(im, draw, camera, look)
+    corners = [(-9, 0, 0), (9, 0, 0), (9, 9, 0), (-9, 9, 0)]
+    draw.polygon(_pixels(camera, corners), look.court)
+    _draw_lines(draw, camera)
     return im
 
 # %% ../../nbs/76_data.drawing.ipynb #4609e494
-def _officials(rng, difficulty): # joints of people who do not play (n, 15, 3), their kits
+def _officials(rng, difficulty):
+    "Joints of the people who do not play (n, 15, 3), and the colours of each."
     spots = [(.2, 10.3), (.8, -1.3), (-9.7, 9.7), (9.7, -.7)]
-    spots += [(rng.uniform(-9, 9), rng.uniform(-4, -.5)) for _ in range(rng.poisson(3*difficulty))]
+    passers_by = rng.poisson(3*difficulty)
+    spots += [(rng.uniform(-9, 9), rng.uniform(-4, -.5)) for _ in range(passers_by)]
     pose = np.stack([noisy_motion('standing', [0.], rng, .5)[0] for _ in spots])
-    pose[0, -1] = 1.1 # on the stand
-    kit = [Kit(_near((230, 230, 230) if k % 2 else (40, 45, 60), rng), (30, 30, 35), _SKINS[rng.integers(4)], (40, 30, 25)) for k in range(len(spots))]
-    return skeleton(pose, spots, rng.uniform(0, 2*np.pi, len(spots))), kit
+    # The first referee is on a platform.
+    pose[0, -1] = 1.1
+    kits = []
+    for k in range(len(spots)):
+        shirt = vary_colour((230, 230, 230) if k % 2 else (40, 45, 60), rng)
+        kits.append(Kit(shirt, (30, 30, 35), SKINS[rng.integers(4)], (40, 30, 25)))
+    return skeleton(pose, spots, rng.uniform(0, 2*np.pi, len(spots))), kits
 
-def _kits(shirts, rng): # of the twelve players
-    shorts = [_near(((30, 30, 60), (230, 230, 230), COLOURS[s])[rng.integers(3)], rng) for s in shirts]
-    return [Kit(_near(COLOURS[shirts[k]], rng, 5), shorts[k], _SKINS[rng.integers(4)], _near((50, 35, 25), rng)) for k in [0]*6+[1]*6]
+# %% ../../nbs/76_data.drawing.ipynb #c140c849
+def _kits(shirts, rng):
+    "Colours of the twelve players: six of each team."
+    shorts = []
+    for shirt in shirts:
+        choices = ((30, 30, 60), (230, 230, 230), COLOURS[shirt])
+        shorts.append(vary_colour(choices[rng.integers(3)], rng))
+    return [Kit(shirt=vary_colour(COLOURS[shirts[team]], rng, 5), shorts=shorts[team],
+                skin=SKINS[rng.integers(4)], hair=vary_colour((50, 35, 25), rng))
+            for team in [0]*6 + [1]*6]
 
 # %% ../../nbs/76_data.drawing.ipynb #d0bccf11
-_BALL = dict(spiking=((.1, 0, .1), (11, 0, -5)), setting=((0, 0, .3), (0, 1, 4)), digging=((.1, 0, .25), (3, 0, 4)), falling=((.1, 0, .2), (2, 0, 3)))
+_KEY_ACTIONS = {'spike': ('spiking',), 'set': ('setting',), 'pass': ('digging', 'falling')}
+# Action -> distance of the ball from the right hand in metres, speed in metres per second.
+_BALL = dict(
+    spiking=((.1, 0, .1), (11, 0, -5)),
+    setting=((0, 0, .3), (0, 1, 4)),
+    digging=((.1, 0, .25), (3, 0, 4)),
+    falling=((.1, 0, .2), (2, 0, 3)),
+)
 
-def _ball(scene, rng, difficulty): # places over the frames (F, 3), or None
+def _key_player(scene):
+    "Number of the player with the ball: the first of the acting side with the first key action."
     side, kind = scene.activity.split('_')
-    sign = 1 if side == 'l' else -1 # from the acting side to the other
-    if rng.random() < .4*difficulty: return None
+    team = range(6) if side == 'l' else range(6, 12)
+    return next(i for a in _KEY_ACTIONS[kind] for i in team if scene.actions[i] == a)
+
+# %% ../../nbs/76_data.drawing.ipynb #5dbe3a42
+def _ball(scene, rng, difficulty):
+    "Places of the ball over the frames (F, 3); None if it is out of sight."
+    side, kind = scene.activity.split('_')
+    # from the acting side to the other
+    sign = 1 if side == 'l' else -1
     t = np.array(scene.span)[:, None]/25
-    if kind == 'winpoint': return np.array([sign*rng.uniform(1, 9), rng.uniform(0, 9), .11]) + t*(sign*2, 0, 0)
-    own = [i for i in range(12) if (i < 6) == (side == 'l')]
-    key = next(i for a in {'spike': ('spiking',), 'set': ('setting',), 'pass': ('digging', 'falling')}[kind] for i in own if scene.actions[i] == a)
-    gap, speed = _BALL[str(scene.actions[key])]
-    hand = scene.joints[list(scene.span).index(0), key, JOINTS.index('hand_r')]
-    return (hand + np.multiply(gap, (sign, 1, 1)) + t*np.multiply(speed, (sign, 1, 1))).clip((-20, -20, .11))
+    if rng.random() < .4*difficulty: return None
+    if kind == 'winpoint':
+        return np.array([sign*rng.uniform(1, 9), rng.uniform(0, 9), .11]) + t*(sign*2, 0, 0)
+    player = _key_player(scene)
+    gap, speed = _BALL[str(scene.actions[player])]
+    hand = scene.joints[list(scene.span).index(0), player, JOINTS.index('hand_r')]
+    mirror = (sign, 1, 1)
+    path = hand + np.multiply(gap, mirror) + t*np.multiply(speed, mirror)
+    return path.clip((-20, -20, .11))
 
 # %% ../../nbs/76_data.drawing.ipynb #7f456e63
-def _net(draw, camera, y): # a strip of one metre
-    z = camera.project([(0, y, 2.43), (0, y+1, 2.43), (0, y+1, 1.43), (0, y, 1.43)])[0]
-    wide = max(1, camera.size[1]//320)
-    draw.line([tuple(z[0]), tuple(z[1])], (250, 250, 250), 2*wide)
-    for k in np.linspace(0, 1, 5): draw.line([tuple(z[0]*(1-k)+z[3]*k), tuple(z[1]*(1-k)+z[2]*k)], (120, 120, 120), wide)
-    if y in (0, 8): _flat(draw, camera, [(0, y+(y > 0), 0), (0, y+(y > 0), 2.5)], (60, 70, 150), 3*wide)
+def _draw_net(draw, camera, y):
+    "A strip of the net from `y` to `y + 1` metres."
+    corners = [(0, y, 2.43), (0, y+1, 2.43), (0, y+1, 1.43), (0, y, 1.43)]
+    z = camera.project(corners)[0]
+    width = max(1, camera.size[1]//320)
+    draw.line([tuple(z[0]), tuple(z[1])], (250, 250, 250), 2*width)
+    for k in np.linspace(0, 1, 5):
+        ends = [tuple(z[0]*(1-k) + z[3]*k), tuple(z[1]*(1-k) + z[2]*k)]
+        draw.line(ends, (120, 120, 120), width)
+    if y in (0, 8):
+        post = y + (y > 0)
+        draw.line(_pixels(camera, [(0, post, 0), (0, post, 2.5)]), (60, 70, 150), 3*width)
 
-def _finish(im, light, rng, difficulty): # halve, light, noise
+# %% ../../nbs/76_data.drawing.ipynb #4803acfa
+def _finish(im, light, rng, difficulty):
+    "Halve a picture, apply light and noise."
     x = np.asarray(im.reduce(2), np.float32)*light.astype(np.float32)
     x += (2+8*difficulty)*rng.standard_normal(x.shape, np.float32)
     return Image.fromarray(x.clip(0, 255).astype(np.uint8))
 
 # %% ../../nbs/76_data.drawing.ipynb #a69342ff
+def _ball_task(draw, camera, place):
+    "Distance of the ball, and the call that paints it."
+    (x, y), scale = camera.project(place)
+    r = .12*scale
+    box = (x-r, y-r, x+r, y+r)
+    return place[1], partial(draw.ellipse, box, (245, 235, 160), (40, 60, 140))
+
+def _paint(im, camera, joints, kits, ball):
+    "Paint people (n, 15, 3), net and ball on the hall, from far to near."
+    draw = ImageDraw.Draw(im)
+    px, scale = camera.project(joints)
+    tasks = [(j[0, 1], partial(draw_person, draw, p, s, kit))
+             for j, p, s, kit in zip(joints, px, scale, kits)]
+    tasks += [(y+.5, partial(_draw_net, draw, camera, y)) for y in range(9)]
+    if ball is not None: tasks.append(_ball_task(draw, camera, ball))
+    for _, paint in sorted(tasks, key=lambda task: -task[0]): paint()
+
+# %% ../../nbs/76_data.drawing.ipynb #341282ad
 def draw_frames(
     scene:Scene, # as from `make_scene`
     i:int, # number of the clip in the world
-    world:dict, # arguments of the world
-): # yields (frame, counted from the target; picture)
+    world:dict, # arguments of the world: seed, difficulty, frames
+): # yields (number of the frame, counted from the target frame; picture)
     "Draw the frames of a scene."
     rng = np.random.default_rng([world['seed'], 3, i])
-    difficulty, first = world['difficulty'], -(world['frames']//2)
-    others, their = _officials(rng, difficulty)
-    kits, ball = _kits(scene.shirts, rng) + their, _ball(scene, rng, difficulty)
+    difficulty = world['difficulty']
+    first = -(world['frames']//2)
+    officials, official_kits = _officials(rng, difficulty)
+    kits = _kits(scene.shirts, rng) + official_kits
+    ball = _ball(scene, rng, difficulty)
     light = scene.look.light*rng.uniform(.92, 1.08)
-    for d, camera, players in zip(scene.span, scene.cameras, scene.joints):
+    for k, (d, camera, players) in enumerate(zip(scene.span, scene.cameras, scene.joints)):
         if not first <= d < first+world['frames']: continue
         camera = camera._replace(size=tuple(2*s for s in camera.size))
         im = draw_hall(camera, scene.look)
-        draw, joints = ImageDraw.Draw(im), np.concatenate([players, others])
-        px, scale = camera.project(joints)
-        todo = [(j[0, 1], partial(draw_person, draw, p, s, k)) for j, p, s, k in zip(joints, px, scale, kits)]
-        todo += [(y+.5, partial(_net, draw, camera, y)) for y in range(9)]
-        if ball is not None:
-            (x, y), r = (v for v in camera.project(ball[d-scene.span[0]]))
-            todo.append((ball[d-scene.span[0], 1], partial(draw.ellipse, (x-.12*r, y-.12*r, x+.12*r, y+.12*r), (245, 235, 160), (40, 60, 140))))
-        for _, paint in sorted(todo, key=lambda pair: -pair[0]): paint()
-        yield d, _finish(im, light, np.random.default_rng([world['seed'], 3, i, d-scene.span[0]]), difficulty)
+        people = np.concatenate([players, officials])
+        _paint(im, camera, people, kits, None if ball is None else ball[k])
+        noise = np.random.default_rng([world['seed'], 3, i, k])
+        yield d, _finish(im, light, noise, difficulty)

@@ -1,4 +1,4 @@
-"""A camera, a skeleton with a pose for each of the nine actions, and a brush: what the synthetic world is drawn with.
+"""A camera, a skeleton with a pose for each of the nine actions, and functions that draw it: the players of the synthetic world.
 
 Docs: https://aclip-gar.github.io/aclip/data.players.html.md"""
 
@@ -17,7 +17,7 @@ from .volleyball_annotation import ACTIONS
 # %% ../../nbs/74_data.players.ipynb #a299da28
 class Camera(NamedTuple):
     "A pinhole camera beside the court; places in metres."
-    eye:tuple # where it stands: x along the court from the net, y into the picture from the near side line, z up
+    eye:tuple # position: x along the court, y into the picture, z up
     look:tuple # the point in the middle of its picture
     focal:float # focal length, in widths of the picture
     size:tuple # (height, width) of the picture in pixels
@@ -31,12 +31,17 @@ def project(self:Camera,
     away = away/np.linalg.norm(away)
     right = np.cross(away, (0, 0, 1.))
     right /= np.linalg.norm(right)
-    p, (H, W) = np.subtract(points, self.eye), self.size
+    down = np.cross(away, right)
+    p = np.subtract(points, self.eye)
+    H, W = self.size
     scale = self.focal*W/(p@away).clip(.1)
-    return np.stack([W/2 + scale*(p@right), H/2 + scale*(p@np.cross(away, right))], -1), scale
+    return np.stack([W/2 + scale*(p@right), H/2 + scale*(p@down)], -1), scale
 
 # %% ../../nbs/74_data.players.ipynb #08057f6f
-PARTS = 'lean upper_l fore_l upper_r fore_r thigh_l shin_l thigh_r shin_r tip spread lift'.split() # angles in degrees; the last two in metres
+# Angles in degrees; the last two in metres.
+PARTS = ('lean upper_l fore_l upper_r fore_r '
+         'thigh_l shin_l thigh_r shin_r tip spread lift').split()
+# Winners of a point are labelled standing; half of them cheer.
 POSES = {name: np.array(row, float) for name, *row in (
     ('blocking', 3, 170, 178, 166, 176, 5, -12, -3, -16, 0, .05, .5),
     ('digging', 54, 52, 62, 48, 58, 78, -25, 5, -58, 0, -.12, 0),
@@ -47,41 +52,59 @@ POSES = {name: np.array(row, float) for name, *row in (
     ('spiking', -14, 95, 115, 165, 215, 5, -70, -25, -90, 0, .05, .7),
     ('standing', 3, 8, 20, -4, 12, 5, 0, -5, -8, 0, .02, 0),
     ('waiting', 34, 35, 100, 30, 95, 55, -32, 42, -40, 0, .05, 0),
-    ('cheering', -3, 150, 165, 146, 160, 5, 0, -5, -8, 0, .3, 0))} # the joy of winners, who are labelled standing
+    ('cheering', -3, 150, 165, 146, 160, 5, 0, -5, -8, 0, .3, 0))}
 
 # %% ../../nbs/74_data.players.ipynb #e9da802f
-JOINTS = 'hip neck head shoulder_l elbow_l hand_l shoulder_r elbow_r hand_r hip_l knee_l foot_l hip_r knee_r foot_r'.split()
+JOINTS = ('hip neck head shoulder_l elbow_l hand_l shoulder_r elbow_r hand_r '
+          'hip_l knee_l foot_l hip_r knee_r foot_r').split()
 
-def _along(degrees): # unit vectors (forward, side, up)
+def _along(degrees):
+    "Unit vectors (forward, side, up) of angles."
     a = np.radians(degrees)
     return np.stack([np.sin(a), 0*a, -np.cos(a)], -1)
 
-def _bones(pose): # joints about the hip, before the body is tipped (..., 15, 3)
+def _arm(shoulder, upper, fore, out):
+    "Shoulder, elbow and hand; the hand is moved sideways by `out`."
+    elbow = shoulder + .31*_along(upper)
+    return [shoulder, elbow + out/2, elbow + .28*_along(fore) + out]
+
+def _leg(thigh, shin, out):
+    "Hip, knee and foot of a leg, which is on the side `out`."
+    knee = .45*_along(thigh)
+    return [.12*out, .12*out + knee, .14*out + knee + .46*_along(shin)]
+
+# %% ../../nbs/74_data.players.ipynb #6c2cf258
+def _bones(pose):
+    "Joints about the hip, before the body is tipped (..., 15, 3)."
     lean, ul, fl, ur, fr, tl, sl, tr, sr, _, spread, _ = np.moveaxis(pose, -1, 0)
-    side, hip = np.stack([0*lean, 0*lean+1, 0*lean], -1), np.zeros((*lean.shape, 3))
+    side = np.stack([0*lean, 0*lean+1, 0*lean], -1)
+    hip = np.zeros((*lean.shape, 3))
     neck = -.55*_along(-lean)
-    joints = [hip, neck, neck - .2*_along(-.6*lean)]
-    for up, fore, s in ((ul, fl, 1), (ur, fr, -1)):
-        shoulder, out = neck + s*.2*side, s*spread[..., None]*side
-        joints += [shoulder, shoulder + .31*_along(up) + out/2, shoulder + .31*_along(up) + .28*_along(fore) + out]
+    head = neck - .2*_along(-.6*lean)
+    joints = [hip, neck, head]
+    for upper, fore, s in ((ul, fl, 1), (ur, fr, -1)):
+        joints += _arm(neck + s*.2*side, upper, fore, s*spread[..., None]*side)
     for thigh, shin, s in ((tl, sl, 1), (tr, sr, -1)):
-        joints += [s*.12*side, s*.12*side + .45*_along(thigh), s*.14*side + .45*_along(thigh) + .46*_along(shin)]
+        joints += _leg(thigh, shin, s*side)
     return np.stack(joints, -2)
 
 # %% ../../nbs/74_data.players.ipynb #dfa7d42d
 def skeleton(
-    pose, # as `PARTS` names them (..., 12)
+    pose, # numbers in the order of `PARTS` (..., 12)
     place, # x and y on the floor in metres (..., 2)
-    heading, # where the person looks, in radians: 0 to the right, pi/2 into the picture (...)
+    heading, # direction the person faces, in radians: 0 to the right, pi/2 into the picture (...)
 )->np.ndarray: # places of `JOINTS` in metres (..., 15, 3)
     "Joints of people in the hall."
-    pose, heading = np.asarray(pose), np.asarray(heading)[..., None]
-    f, s, u = np.moveaxis(_bones(pose), -1, 0)
-    a = np.radians(pose[..., 9, None])
-    f, u = f*np.cos(a) + u*np.sin(a), u*np.cos(a) - f*np.sin(a)
-    u = u - u.min(-1, keepdims=True) + .06 + pose[..., 11, None]
+    pose = np.asarray(pose)
+    heading = np.asarray(heading)[..., None]
+    forward, side, up = np.moveaxis(_bones(pose), -1, 0)
+    tip = np.radians(pose[..., 9, None])
+    ahead = forward*np.cos(tip) + up*np.sin(tip)
+    up = up*np.cos(tip) - forward*np.sin(tip)
+    up = up - up.min(-1, keepdims=True) + .06 + pose[..., 11, None]
     x, y = np.moveaxis(np.asarray(place), -1, 0)
-    return np.stack([x[..., None] + f*np.cos(heading) - s*np.sin(heading), y[..., None] + f*np.sin(heading) + s*np.cos(heading), u], -1)
+    return np.stack([x[..., None] + ahead*np.cos(heading) - side*np.sin(heading),
+                     y[..., None] + ahead*np.sin(heading) + side*np.cos(heading), up], -1)
 
 # %% ../../nbs/74_data.players.ipynb #f3a5c08b
 class Kit(NamedTuple):
@@ -94,13 +117,36 @@ class Kit(NamedTuple):
 def _shade(colour, by): return tuple(int(min(255, c*by)) for c in colour)
 
 def _limb(draw, px, widths, colours):
-    "A limb of two bones between three joints."
+    "A limb of bones between joints, with round ends."
     for (a, b), w, c in zip(zip(px, px[1:]), widths, colours):
         w = max(1., w)
         draw.line([tuple(a), tuple(b)], c, round(w))
         for x, y in (a, b): draw.ellipse((x-w/2, y-w/2, x+w/2, y+w/2), c)
 
 # %% ../../nbs/74_data.players.ipynb #40aceba3
+def _draw_arm(draw, px, m, kit, light):
+    "Arm of three joints `px`, at `m` pixels per metre; `light` below 1 darkens it."
+    colours = (_shade(kit.shirt, light*.9), _shade(kit.skin, light))
+    _limb(draw, px, (.13*m, .1*m), colours)
+
+def _draw_leg(draw, px, m, kit, light):
+    "Leg of three joints `px`, at `m` pixels per metre; `light` below 1 darkens it."
+    colours = (_shade(kit.shorts, light), _shade(kit.skin, light))
+    _limb(draw, px, (.19*m, .13*m), colours)
+
+def _draw_trunk(draw, px, m, kit):
+    "Polygon between shoulders and hips, and a thick spine."
+    draw.polygon([tuple(px[i]) for i in (3, 6, 12, 9)], kit.shirt)
+    _limb(draw, px[[1, 0]], (.3*m,), (kit.shirt,))
+
+def _draw_head(draw, centre, m, kit):
+    "Face and hair."
+    x, y = centre
+    r = .13*m
+    draw.ellipse((x-r, y-r, x+r, y+r), kit.skin)
+    draw.pieslice((x-r, y-r, x+r, y+r), 180, 360, kit.hair)
+
+# %% ../../nbs/74_data.players.ipynb #ed894370
 def draw_person(
     draw:ImageDraw.ImageDraw, # of the picture
     px:np.ndarray, # pixels of `JOINTS` (15, 2)
@@ -108,60 +154,75 @@ def draw_person(
     kit:Kit, # colours
 ):
     "Draw one person, far side first."
-    m, left_is_far = scale[0], scale[3] < scale[6]
-    far, near = ((3, 9), (6, 12)) if left_is_far else ((6, 12), (3, 9))
-    def arm(i, by): _limb(draw, px[i:i+3], (.13*m, .1*m), (_shade(kit.shirt, by*.9), _shade(kit.skin, by)))
-    def leg(i, by): _limb(draw, px[i:i+3], (.19*m, .13*m), (_shade(kit.shorts, by), _shade(kit.skin, by)))
-    arm(far[0], .75); leg(far[1], .75)
-    trunk = [tuple(px[i]) for i in (3, 6, 12, 9)]
-    draw.polygon(trunk, kit.shirt)
-    _limb(draw, px[[1, 0]], (.3*m,), (kit.shirt,))
-    leg(near[1], 1)
-    (x, y), r = px[2], .13*m
-    draw.ellipse((x-r, y-r, x+r, y+r), kit.skin)
-    draw.pieslice((x-r, y-r, x+r, y+r), 180, 360, kit.hair)
-    arm(near[0], 1)
+    m = scale[0]
+    # First joints of arm and leg: left, right.
+    sides = ((3, 9), (6, 12))
+    far, near = sides if scale[3] < scale[6] else sides[::-1]
+    _draw_arm(draw, px[far[0]:far[0]+3], m, kit, .75)
+    _draw_leg(draw, px[far[1]:far[1]+3], m, kit, .75)
+    _draw_trunk(draw, px, m, kit)
+    _draw_leg(draw, px[near[1]:near[1]+3], m, kit, 1)
+    _draw_head(draw, px[2], m, kit)
+    _draw_arm(draw, px[near[0]:near[0]+3], m, kit, 1)
 
 # %% ../../nbs/74_data.players.ipynb #3865b99d
 def person_box(
     px:np.ndarray, # pixels of `JOINTS` (..., 15, 2)
     scale:np.ndarray, # pixels per metre at the joints (..., 15)
 )->np.ndarray: # corners x1 y1 x2 y2 in pixels (..., 4)
-    "The box about drawn people."
-    room = scale[..., None]*np.where(np.arange(15) == 2, .13, .08)[:, None]
-    return np.concatenate([(px-room).min(-2), (px+room).max(-2)], -1)
+    "The box around drawn people."
+    # 13 cm around the head, 8 cm around the other joints.
+    margin = scale[..., None]*np.where(np.arange(15) == 2, .13, .08)[:, None]
+    return np.concatenate([(px-margin).min(-2), (px+margin).max(-2)], -1)
 
 # %% ../../nbs/74_data.players.ipynb #ea41024c
-def _gait(pose, t, phase): # running: legs and arms swing, twice a second
-    s = np.sin(phase + 4*np.pi*t)[:, None]
-    return pose + s*np.array([0, -35, -30, 35, 30, 30, 30, -30, -30, 0, 0, 0])*.9 - np.array([0, -2, 0, -2, -47, 30, 30, -10, -30, 0, 0, 0])
+def _sway(pose, t, phase):
+    "A slow small swing of a player who stays in place."
+    return pose + np.sin(phase + 3*t)[:, None]*POSES['waiting']*.06
 
+def _run(pose, t, phase):
+    "Running: legs and arms swing twice a second about their middle."
+    middle = np.array([0, -2, 0, -2, -47, 30, 30, -10, -30, 0, 0, 0])
+    swing = np.array([0, -35, -30, 35, 30, 30, 30, -30, -30, 0, 0, 0])
+    return pose + np.sin(phase + 4*np.pi*t)[:, None]*swing*.9 - middle
+
+def _strength(action, t):
+    "How far an action has developed, 0 to 1."
+    if action == 'falling': return 1/(1+np.exp(-(t+.2)/.08))
+    return np.exp(-(t/.28)**2/2)
+
+# %% ../../nbs/74_data.players.ipynb #829bb4b7
 def motion(
     action:str, # a name of `POSES`
     t:np.ndarray, # seconds from the target frame (F,)
-    late:float=0., # seconds by which the height of the action is missed
+    late:float=0., # seconds by which the peak of the action is late
     phase:float=0., # where a swing starts, in radians
 )->np.ndarray: # poses (F, 12)
     "The pose of an action over time."
-    t, peak = np.asarray(t)-late, POSES[action]
-    ready = POSES['standing' if action in ('setting', 'blocking', 'jumping', 'moving') else 'waiting']
-    if action in ('standing', 'waiting', 'cheering'): return peak + np.sin(phase + 3*t)[:, None]*POSES['waiting']*.06
-    if action == 'moving': return _gait(peak[None], t, phase)
-    strength = 1/(1+np.exp(-(t+.2)/.08)) if action == 'falling' else np.exp(-(t/.28)**2/2)
-    pose = ready + strength[:, None]*(peak-ready)
-    if action == 'spiking': pose[:, 3:5] -= strength[:, None]*(t/.12).clip(-1, 1)[:, None]*np.array([25, 65])
+    t = np.asarray(t)-late
+    peak = POSES[action]
+    if action in ('standing', 'waiting', 'cheering'): return _sway(peak, t, phase)
+    if action == 'moving': return _run(peak[None], t, phase)
+    from_standing = action in ('setting', 'blocking', 'jumping')
+    ready = POSES['standing' if from_standing else 'waiting']
+    strength = _strength(action, t)[:, None]
+    pose = ready + strength*(peak-ready)
+    # The arm of a spiker comes over.
+    if action == 'spiking': pose[:, 3:5] -= strength*(t/.12).clip(-1, 1)[:, None]*np.array([25, 65])
     return pose
 
 # %% ../../nbs/74_data.players.ipynb #15303bc7
 def noisy_motion(
     action:str, # a name of `POSES`
     t:np.ndarray, # seconds from the target frame (F,)
-    rng:np.random.Generator, # the source of chance
-    difficulty:float, # 0 as in the book, 1 hard to tell
+    rng:np.random.Generator, # random generator
+    difficulty:float, # 0 without noise, 1 hard to recognise
 )->np.ndarray: # poses (F, 12)
-    "One person's own way to do it."
-    late, phase = difficulty*rng.normal(0, .12), rng.uniform(0, 2*np.pi)
-    other, mix = ACTIONS[rng.integers(9)], .6*difficulty*rng.beta(1, 2)
-    pose = (1-mix)*motion(action, t, late, phase) + mix*motion(other, t, late, phase)
+    "One person's own way to perform an action."
+    late = difficulty*rng.normal(0, .12)
+    phase = rng.uniform(0, 2*np.pi)
+    second = ACTIONS[rng.integers(9)]
+    mix = .6*difficulty*rng.beta(1, 2)
+    pose = (1-mix)*motion(action, t, late, phase) + mix*motion(second, t, late, phase)
     stray = rng.normal(0, 16*difficulty, 12)*([1]*9 + [.4, .004, 0])
     return pose + stray
