@@ -31,28 +31,23 @@ class GroupLoss:
         self.class_weights = class_weights
         self.smoothing = smoothing
         self.parts = {}
-    def __call__(self,
-        out:dict, # the model's output
-        activity:Tensor, # (B,) activity ids
-        actions:Tensor, # (B, N) action ids, -100 at padded actors
-    )->Tensor: # scalar
-        "The training loss of a batch."
-        loss = F.cross_entropy(out[self.activity], activity, label_smoothing=self.smoothing)
-        self.parts = dict(activity_loss=loss.detach())
-        if not self.action: return loss
-        action_loss = self.action_loss(out[self.action], actions)
-        self.parts['action_loss'] = action_loss.detach()
-        return loss + self.action_weight*action_loss
 
-# %% ../../nbs/79_train.losses.ipynb #0e13d7e5
+# %% ../../nbs/79_train.losses.ipynb #975112c7
 @patch
-def action_loss(self:GroupLoss,
-    scores:Tensor, # (B, N, K)
+def __call__(self:GroupLoss,
+    out:dict, # the model's output
+    activity:Tensor, # (B,) activity ids
     actions:Tensor, # (B, N) action ids, -100 at padded actors
 )->Tensor: # scalar
-    "The mean cross entropy over the real actors of a batch."
-    weight = None if self.class_weights is None else self.class_weights.to(scores)
-    return F.cross_entropy(scores.flatten(0, 1), actions.flatten(), weight=weight, ignore_index=-100)
+    "The training loss of a batch."
+    loss = F.cross_entropy(out[self.activity], activity, label_smoothing=self.smoothing)
+    self.parts = dict(activity_loss=loss.detach())
+    if not self.action: return loss
+    weight = None if self.class_weights is None else self.class_weights.to(loss)
+    scores = out[self.action].flatten(0, 1)
+    action_loss = F.cross_entropy(scores, actions.flatten(), weight=weight, ignore_index=-100)
+    self.parts['action_loss'] = action_loss.detach()
+    return loss + self.action_weight*action_loss
 
 # %% ../../nbs/79_train.losses.ipynb #b5836289
 class Accuracy(Metric):
