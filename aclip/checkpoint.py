@@ -1,4 +1,4 @@
-"""Weights and configuration in one safetensors file, written so that a crash never costs the old one, read so that nothing in it is executed.
+"""Weights and configuration in one safetensors file that is written atomically, and reading it without executing anything.
 
 Docs: https://aclip-gar.github.io/aclip/checkpoint.html.md"""
 
@@ -8,15 +8,24 @@ Docs: https://aclip-gar.github.io/aclip/checkpoint.html.md"""
 __all__ = ['CheckpointError', 'save_tensors', 'read_meta', 'load_tensors', 'unique_state', 'load_state']
 
 # %% ../nbs/52_checkpoint.ipynb #5defe1e3
-import contextlib, json, os
+import json
+import os
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn, Tensor
+from .files import FileError, write_atomic
 
 # %% ../nbs/52_checkpoint.ipynb #9c302457
-class CheckpointError(ValueError):
+class CheckpointError(FileError):
     "A checkpoint that cannot be written, read, or does not fit the model."
+
+# %% ../nbs/52_checkpoint.ipynb #45876705
+def _usual_permissions(path:Path):
+    "Permissions as the process's umask asks for them."
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 # %% ../nbs/52_checkpoint.ipynb #1083e185
 def save_tensors(
@@ -24,32 +33,39 @@ def save_tensors(
     tensors:dict[str,Tensor], # what to save, by name
     meta:dict, # anything JSON can hold; kept in the file's header
 )->Path: # `path`
-    "Write `tensors` and `meta` to one file, or leave the old file whole and raise `CheckpointError`."
+    "Write `tensors` and `meta` to one file, or keep the old file and raise `CheckpointError`."
     path = Path(path)
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.detach().cpu().contiguous() for k,v in tensors.items()}, part, metadata={'aclip': json.dumps(meta)})
-        mask = os.umask(0); os.umask(mask)
-        part.chmod(0o666 & ~mask)                            # safetensors writes files that only their owner can read
-        os.replace(part, path)
+    header = {'aclip': json.dumps(meta)}
+    content = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    def write(part):
+        save_file(content, part, metadata=header)
+        _usual_permissions(part)
+    try: return write_atomic(path, write)
     except (OSError, SafetensorError) as e:
         kept = " The file that was there is untouched." if path.exists() else ""
-        raise CheckpointError(f"could not save {path}: {e}.{kept} Free some space or choose a folder you can write to.") from e
-    finally:
-        with contextlib.suppress(OSError): part.unlink()
-    return path
+        raise CheckpointError(f"could not save {path}: {e}.{kept} "
+                              "Free some space or choose a folder you can write to.") from e
+
+# %% ../nbs/52_checkpoint.ipynb #2ba76823
+def _header(path:Path)->dict:
+    "The text entries of a safetensors file's header."
+    try:
+        with safe_open(path, 'pt') as f: return f.metadata() or {}
+    except (OSError, SafetensorError) as e:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({e}); "
+                              "it may be truncated or of another format") from e
 
 # %% ../nbs/52_checkpoint.ipynb #c6693b95
 def read_meta(
     path:Path, # a file written by `save_tensors`
 )->dict: # its `meta`
-    "The JSON in the header of a checkpoint; the weights stay on disk."
-    if not Path(path).is_file(): raise CheckpointError(f"{path}: no such file; give the path of a file that aclip has saved")
-    try:
-        with safe_open(path, 'pt') as f: meta = (f.metadata() or {}).get('aclip')
-    except (OSError, SafetensorError) as e: raise CheckpointError(f"{path}: not a whole safetensors file ({e}); it may be truncated or of another format") from e
-    if meta is None: raise CheckpointError(f"{path}: a safetensors file, but not one that aclip wrote (no 'aclip' entry in its header)")
+    "The JSON in a checkpoint's header, without its weights; `CheckpointError` for other files."
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: no such file; give the path of a file that aclip has saved")
+    meta = _header(path).get('aclip')
+    if meta is None:
+        raise CheckpointError(f"{path}: a safetensors file, but not one that aclip wrote "
+                              "(no 'aclip' entry in its header)")
     return json.loads(meta)
 
 # %% ../nbs/52_checkpoint.ipynb #1949db5d
@@ -63,13 +79,24 @@ def load_tensors(
 # %% ../nbs/52_checkpoint.ipynb #30a3db77
 def unique_state(
     model:nn.Module, # may hold one tensor under several names
-)->dict[str,Tensor]: # parameters and persistent buffers, each tensor once, under its first name
+)->dict[str,Tensor]: # parameters and persistent buffers, each once, under its first name
     "The state of a model without repeats."
-    state,seen = {},set()
-    for k,v in model.state_dict(keep_vars=True).items():
-        if id(v) not in seen: state[k] = v
-        seen.add(id(v))
+    state = {}
+    seen = set()
+    for name,value in model.state_dict(keep_vars=True).items():
+        if id(value) not in seen: state[name] = value
+        seen.add(id(value))
     return state
+
+# %% ../nbs/52_checkpoint.ipynb #7d48072d
+def _differences(own:dict, state:dict)->list[str]:
+    "The first difference of each kind between a model's state and another one."
+    kinds = {'missing': own.keys() - state.keys(), 'unknown': state.keys() - own.keys()}
+    found = [f"{len(names)} {kind}, such as {sorted(names)[0]}"
+             for kind, names in kinds.items() if names]
+    shapes = [f"{k} is {tuple(state[k].shape)}, the model has {tuple(own[k].shape)}"
+              for k in own if k in state and state[k].shape != own[k].shape]
+    return found + shapes[:1]
 
 # %% ../nbs/52_checkpoint.ipynb #59bf42b3
 def load_state(
@@ -77,12 +104,10 @@ def load_state(
     state:dict[str,Tensor], # as from `unique_state`
     what:str='checkpoint', # how errors call the source of `state`
 )->nn.Module: # `model`
-    "Fill `model`, strictly: every weight must be there, fit, and be used."
-    own = unique_state(model)
-    missing,extra = own.keys()-state.keys(),state.keys()-own.keys()
-    shapes = [f"{k} is {tuple(state[k].shape)}, the model has {tuple(own[k].shape)}" for k in own if k in state and state[k].shape != own[k].shape]
-    if missing or extra or shapes:
-        say = [f"{len(o)} {n}, such as {sorted(o)[0]}" for o,n in ((missing, 'missing'), (extra, 'unknown')) if o] + shapes[:1]
-        raise CheckpointError(f"{what} is of another configuration than this model: {'; '.join(say)}. Build the model with the checkpoint's own configuration.")
+    "Fill `model`; `CheckpointError` unless every weight is there, fits and is used."
+    if differences := _differences(unique_state(model), state):
+        raise CheckpointError(f"{what} is of another configuration than this model: "
+                              f"{'; '.join(differences)}. "
+                              "Build the model with the checkpoint's own configuration.")
     model.load_state_dict(state, strict=False)
     return model

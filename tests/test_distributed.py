@@ -25,7 +25,7 @@ on_frames = Config(*LABELS, backbone='test_resnet', out_indices=[1], d=16, crop=
 def work(root, out):
     "Train on boxes, evaluate, fill a store, train from another one that is still empty. What each process draws for its own share is left out."
     kw,data = dict(protocol='best-on-test', bank='tiny', workers=0, progress=False),str(root/'boxes')
-    with mock.patch('torch.nn.Dropout.forward', lambda self, x: x), mock.patch('aclip.boxes.BoxAugment.__call__', lambda self, batch: batch):
+    with mock.patch('torch.nn.Dropout.forward', lambda self, x: x), mock.patch('aclip.data.augment.BoxAugment.__call__', lambda self, batch: batch):
         with mock.patch.dict('aclip.data.volleyball.SPLITS', SPLITS):
             train(data, out/'run', boxes, changes=dict(epochs=2, bs=6, lr=1e-3), **kw)
             status = main(['evaluate', '--data', data, '--model', str(out/'run/3-text/last.safetensors'), '--split', 'trainval', '--out', str(out/'test'), '--json', '--quiet'])
@@ -100,7 +100,7 @@ def test_both_fill_a_store(root, one, two):
     assert files(two[0]/'store2') == files(one/'store2')
 
 def test_without_accelerate(root, monkeypatch, tmp_path):
-    monkeypatch.setattr('aclip.parallel.find_spec', lambda name: None)
+    monkeypatch.setattr('aclip.train.parallel.find_spec', lambda name: None)
     monkeypatch.setenv('WORLD_SIZE', '2'); monkeypatch.setenv('RANK', '0')
     with pytest.raises(ValueError, match='2 processes were started.*pip install accelerate'): train(root/'world', tmp_path/'run', boxes)
 

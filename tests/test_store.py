@@ -188,7 +188,7 @@ def test_full_disk(clips, tmp_path, filled):
 
 @pytest.mark.skipif(not Path('/proc/self').exists(), reason='no folder here that even root cannot write to')
 def test_read_only_folder(clips):
-    with pytest.raises(CheckpointError, match='/proc/store: cannot be written.*choose a folder you can write to'): fill('/proc/store', clips)
+    with pytest.raises(CheckpointError, match='/proc/store/manifest.json: cannot be written.*choose a folder you can write to'): fill('/proc/store', clips)
 
 def test_something_else(world, clips, tmp_path):
     with pytest.raises(CheckpointError, match='no manifest.json, so it is no store'): fill(world, clips)
@@ -202,7 +202,7 @@ def extract(world, out, said, env):
     said.write_text(json.dumps(r))
 
 processes = multiprocessing.get_context('forkserver')        # they start at once: the server has imported everything
-processes.set_forkserver_preload(['aclip.commands', 'fastai.torch_core'])
+processes.set_forkserver_preload(['aclip.train.commands', 'fastai.torch_core'])
 
 def start(world, out, said, **env):
     p = processes.Process(target=extract, args=(world, out, said, env))

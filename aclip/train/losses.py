@@ -1,4 +1,4 @@
-"""The loss of activities and actions, and the columns of the progress table.
+"""The cross entropy of activities and actions, and the columns of the progress table.
 
 Docs: https://aclip-gar.github.io/aclip/train.losses.html.md"""
 
@@ -11,12 +11,13 @@ __all__ = ['GroupLoss', 'Accuracy', 'PartLoss']
 import torch
 import torch.nn.functional as F
 from fastai.learner import Learner, Metric
+from fastcore.basics import patch
 from torch import Tensor
 from ..metrics import mca
 
 # %% ../../nbs/79_train.losses.ipynb #9f2eb6fc
 class GroupLoss:
-    "Cross entropy of activities plus a weight times cross entropy of actions; remembers its parts."
+    "Cross entropy of activities plus a weight times cross entropy of actions; keeps its `parts`."
     def __init__(self,
         activity:str='activity', # which scores of the model's output learn the activity
         action:str='action', # which scores learn the actions; None: no action loss
@@ -24,21 +25,29 @@ class GroupLoss:
         class_weights:Tensor=None, # weight of each action (K,); None: all equal
         smoothing:float=0., # label smoothing of activities, 0 to 1
     ):
-        self.activity,self.action,self.action_weight,self.class_weights,self.smoothing,self.parts = activity,action,action_weight,class_weights,smoothing,{}
-    def __call__(self,
-        out:dict, # the model's output
-        activity:Tensor, # (B,) activity ids
-        actions:Tensor, # (B, N) action ids, -100 at padded actors
-    )->Tensor: # scalar
-        "The training loss of a batch."
-        loss = F.cross_entropy(out[self.activity], activity, label_smoothing=self.smoothing)
-        self.parts = dict(activity_loss=loss.detach())
-        if self.action:
-            w = None if self.class_weights is None else self.class_weights.to(loss)
-            action = F.cross_entropy(out[self.action].flatten(0, 1), actions.flatten(), weight=w, ignore_index=-100)
-            self.parts['action_loss'] = action.detach()
-            loss = loss + self.action_weight*action
-        return loss
+        self.activity = activity
+        self.action = action
+        self.action_weight = action_weight
+        self.class_weights = class_weights
+        self.smoothing = smoothing
+        self.parts = {}
+
+# %% ../../nbs/79_train.losses.ipynb #975112c7
+@patch
+def __call__(self:GroupLoss,
+    out:dict, # the model's output
+    activity:Tensor, # (B,) activity ids
+    actions:Tensor, # (B, N) action ids, -100 at padded actors
+)->Tensor: # scalar
+    "The training loss of a batch."
+    loss = F.cross_entropy(out[self.activity], activity, label_smoothing=self.smoothing)
+    self.parts = dict(activity_loss=loss.detach())
+    if not self.action: return loss
+    weight = None if self.class_weights is None else self.class_weights.to(loss)
+    scores = out[self.action].flatten(0, 1)
+    action_loss = F.cross_entropy(scores, actions.flatten(), weight=weight, ignore_index=-100)
+    self.parts['action_loss'] = action_loss.detach()
+    return loss + self.action_weight*action_loss
 
 # %% ../../nbs/79_train.losses.ipynb #b5836289
 class Accuracy(Metric):
@@ -47,19 +56,26 @@ class Accuracy(Metric):
         func:callable=mca, # `mca` or `mpca`: (predictions, targets) -> float
         scores:str='activity', # which scores of the output
         name:str=None, # column title; None: the function's name
-    ): self.func,self.scores,self._name = func,scores,name or func.__name__
+    ):
+        self.func = func
+        self.scores = scores
+        self._name = name or func.__name__
     def reset(self):
         "Forget all clips."
-        self.pred,self.target = [],[]
+        self.pred = []
+        self.target = []
     def accumulate(self, learn:Learner):
-        "Take in a batch."
+        "Add a batch; activity scores have two axes, action scores three."
         scores = learn.pred[self.scores]
-        self.pred.append(scores.argmax(-1).flatten()); self.target.append(learn.yb[scores.ndim - 2].flatten())
+        labels = learn.yb[scores.ndim - 2]
+        self.pred.append(scores.argmax(-1).flatten())
+        self.target.append(labels.flatten())
     @property
     def value(self)->float: return self.func(torch.cat(self.pred), torch.cat(self.target))
     @property
     def name(self)->str: return self._name
 
+# %% ../../nbs/79_train.losses.ipynb #f229d659
 class PartLoss(Metric):
     "The mean of one part of the loss."
     def __init__(self,
@@ -67,11 +83,13 @@ class PartLoss(Metric):
     ): self.part = part
     def reset(self):
         "Start over."
-        self.total,self.count = 0.,0
+        self.total = 0.
+        self.count = 0
     def accumulate(self, learn:Learner):
-        "Take in a batch."
+        "Add a batch."
         n = len(learn.yb[0])
-        self.total,self.count = self.total + learn.loss_func.parts[self.part]*n,self.count + n
+        self.total = self.total + learn.loss_func.parts[self.part]*n
+        self.count += n
     @property
     def value(self)->float: return float(self.total/self.count)
     @property
