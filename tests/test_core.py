@@ -12,7 +12,6 @@ from aclip.models.two_branch import fresh_copy
 from aclip.models.dualai import DualAI
 from aclip.layers import n_params, zero_padded
 from aclip.text.lora import LoRALinear
-from aclip.evaluate.one_pass import relate_both
 
 B,K,G = 2,9,8
 
@@ -132,56 +131,6 @@ def test_arg_in_half_precision(norm, dtype):
     want = rel(x, boxes, mask)
     with torch.autocast('cpu', dtype=dtype): got = rel(x, boxes, mask)
     assert got.isfinite().all() and (got - want).norm()/want.norm() < .05
-
-
-# One pass
-
-ours = pytest.mark.parametrize('make', (arg, lambda T, N, d: AFormer(BoxFeatures(d), G, K, layers=2), lambda T, N, d: DualAI(BoxFeatures(d), G, K, n_frames=T)), ids=('arg', 'aformer', 'dualai'))
-
-def trained(model):
-    "Updates that say something."
-    for m in model.text_relation.modules():
-        if isinstance(m, LoRALinear): nn.init.normal_(m.B, std=.2)
-    return model.eval()
-
-@ours
-@pytest.mark.parametrize('groups', (1, 3))
-@pytest.mark.parametrize('masked', (True, False))
-def test_one_pass_is_two(make, groups, masked):
-    torch.manual_seed(0)
-    model,(frames,boxes,mask) = trained(ActivityCLIP(make(3, 5, 32), r=2, d2=16, layers=1, heads=2, text_actions=True)),batch(3*groups, 5)
-    mask = mask if masked else None
-    x,z = torch.randn(2, B, 3*groups, 5, 32)
-    with torch.no_grad():
-        image,text = relate_both(model.text_relation, x, z, boxes, mask)
-        torch.testing.assert_close(image, model.relation(x, boxes, mask), rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(text, model.text_relation(z, boxes, mask), rtol=1e-5, atol=1e-5)
-        assert (text - model.relation(z, boxes, mask)).abs().max() > 1e-2                 # the update is in it
-        two = model(frames, boxes, mask)
-        model.one_pass = True
-        one = model(frames, boxes, mask)
-    assert one.keys() == two.keys()
-    for k in two: torch.testing.assert_close(one[k], two[k], rtol=1e-5, atol=1e-5)
-
-@ours
-def test_one_pass_stays_out_of_training(make, monkeypatch):
-    def never(*args): raise AssertionError('one pass where something learns')
-    monkeypatch.setattr('aclip.core.relate_both', never)
-    model,xs = ActivityCLIP(make(3, 5, 16), r=2, d2=16, layers=1, heads=2),batch(3, 5)
-    model.one_pass = True
-    model.train()(*xs)['activity_text'].sum().backward()
-    model.eval()(*xs)['activity_text'].sum().backward()                                    # gradients in eval mode
-    with torch.no_grad():
-        model.train()(*xs)                                                                # dropout would reach the image branch
-        with pytest.raises(AssertionError): model.eval()(*xs)
-        scratch = ActivityCLIP(make(3, 5, 16), adapt='scratch', d2=16, layers=1, heads=2).eval()
-        scratch.one_pass = True
-        scratch(*xs)                                                                      # no W0 is shared
-
-def test_one_pass_leaves_the_view_as_it_was_after_an_error():
-    model,(_,boxes,mask) = trained(ActivityCLIP(arg(3, 5, 16), r=2, d2=16, layers=1, heads=2)),batch(3, 5)
-    with pytest.raises(ValueError): relate_both(model.text_relation, *torch.randn(2, B, 3, 5, 8), boxes, mask)
-    assert not any(m.half for m in model.text_relation.modules() if isinstance(m, LoRALinear))
 
 
 # From scratch

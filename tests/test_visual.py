@@ -114,7 +114,7 @@ def test_interactions_name_the_relation_that_has_none():
     base = ARG(BoxFeatures(16), 8, 9, n_graphs=3, d_k=8, norm='features')
     base.relation = Deaf(16)
     model,(_,boxes,mask) = ActivityCLIP(base, r=2, d2=16, layers=1, heads=2),batch(3, 6)
-    with pytest.raises(ValueError, match=r'Deaf cannot say .* interactions\(x, boxes, mask\)'): model.interactions(torch.zeros(B, 3, 3, 1, 1), boxes, mask)
+    with pytest.raises(ValueError, match=r'Deaf has no maps .* interactions\(x, boxes, mask\)'): model.interactions(torch.zeros(B, 3, 3, 1, 1), boxes, mask)
 
 
 # A clip

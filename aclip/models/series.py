@@ -19,7 +19,7 @@ from ..text.bank import TextBank
 
 # %% ../../nbs/47_models.series.ipynb #d524b1b0
 class SeriesCLIP(TwoBranch):
-    "ACLIP*: predicted actions -> CLIP's text features -> relation from scratch -> scores, added to the image branch's (Table 1)."
+    "ACLIP*: predicted actions -> text features -> relation from scratch -> scores (Table 1)."
     def __init__(self,
         base:nn.Module, # a trained image branch, as for `TwoBranch`, that classifies actions
         d2:int=512, # width of the text features
@@ -27,11 +27,14 @@ class SeriesCLIP(TwoBranch):
         relation:str='relation', # as for `TwoBranch`
     ):
         super().__init__(base, relation)
-        self.register_buffer('text_features', torch.full((base.n_actions, d2), math.nan))  # until `set_text` or a checkpoint
+        self.register_buffer('text_features', torch.full((base.n_actions, d2), math.nan))
         self.project = nn.Linear(d2, base.d)
         try: self.text_relation = fresh_copy(self.relation)
-        except ValueError: self.unplug(); raise              # refused: the base is as it was
-        self.dropout,self.text_activity = nn.Dropout(dropout),ActivityClassifier(base.d, base.n_activities)
+        except Exception:
+            self.unplug()
+            raise
+        self.dropout = nn.Dropout(dropout)
+        self.text_activity = ActivityClassifier(base.d, base.n_activities)
         self.text_action = nn.Linear(base.d, base.n_actions)
         self.train(self.training)
 
@@ -40,24 +43,41 @@ class SeriesCLIP(TwoBranch):
 def set_text(self:SeriesCLIP,
     bank:TextBank, # text of the base's actions, in the order of its scores: `bank.match(labels)`
 )->SeriesCLIP: # self
-    "Take over the text feature of each action."
-    K,D2 = self.text_features.shape
-    if len(bank.labels) != K: raise ValueError(f"SeriesCLIP: the bank has {len(bank.labels)} labels, but {type(self.base).__name__} tells {K} actions apart; fit it by bank.match(labels)")
-    if bank.features.shape[-1] != D2: raise ValueError(f"SeriesCLIP: made for text features of width {D2}, the bank's are {bank.features.shape[-1]} wide; build it with d2={bank.features.shape[-1]}")
-    self.text_features.copy_(bank.sample(torch.arange(K, device=bank.features.device), 'mean'))
+    "Store the text feature of each action; a bank that does not fit raises a ValueError."
+    self._check_bank(bank)
+    ids = torch.arange(len(bank.labels), device=bank.features.device)
+    self.text_features.copy_(bank.sample(ids, 'mean'))
     return self
+
+# %% ../../nbs/47_models.series.ipynb #bd6d66b7
+@patch
+def _check_bank(self:SeriesCLIP, bank:TextBank):
+    "Raise a ValueError where the number of labels or the width does not fit."
+    K,D2 = self.text_features.shape
+    labels = len(bank.labels)
+    width = bank.features.shape[-1]
+    if labels != K:
+        raise ValueError(f"SeriesCLIP: the bank has {labels} labels, but "
+                         f"{type(self.base).__name__} tells {K} actions apart; "
+                         "fit it by bank.match(labels)")
+    if width != D2:
+        raise ValueError(f"SeriesCLIP: made for text features of width {D2}, the bank's are "
+                         f"{width} wide; build it with d2={width}")
 
 # %% ../../nbs/47_models.series.ipynb #7287c12d
 @patch
 def text_branch(self:SeriesCLIP,
     action:Tensor, # the image branch's action scores (B, N, K)
     boxes:Tensor, # (B, T, N, 4)
-    mask:Tensor=None, # (B, N)
+    mask:Tensor=None, # (B, N), True for a real actor
 )->dict[str,Tensor]: # activity_text (B, G), action_text (B, N, K)
     "The most probable action of each actor -> its text feature -> relation -> scores."
-    u = zero_padded(self.project(self.text_features[action.argmax(-1)]), mask)
-    y = self.dropout(self.text_relation(u[:, None].repeat(1, boxes.shape[1], 1, 1), boxes, mask))
-    return dict(activity_text=self.text_activity(y, mask), action_text=self.text_action(y).mean(1))
+    E = self.text_features[action.argmax(-1)]
+    u = zero_padded(self.project(E), mask)
+    u = u[:, None].repeat(1, boxes.shape[1], 1, 1)
+    y = self.dropout(self.text_relation(u, boxes, mask))
+    activity = self.text_activity(y, mask)
+    return dict(activity_text=activity, action_text=self.text_action(y).mean(1))
 
 # %% ../../nbs/47_models.series.ipynb #6c4f2ec6
 @patch
@@ -65,10 +85,12 @@ def forward(self:SeriesCLIP,
     frames:Tensor, # (B, T, 3, H, W) uint8, or what `base.embed` takes
     boxes:Tensor, # (B, T, N, 4) in 0..1
     mask:Tensor=None, # (B, N), True for a real actor
-)->dict[str,Tensor]: # activity (B, G), action (B, N, K), activity_image, activity_text, action_text (B, N, K)
+)->dict[str,Tensor]: # activity (B, G), action (B, N, K), activity_image, activity_text, action_text
     "Image branch, then text branch, and the sum of their activity scores."
     with torch.no_grad():
         x = self.base.embed(frames, boxes, mask)
-        activity_image,action = self.base.classify(self.relation(x, boxes, mask), mask)
+        y = self.relation(x, boxes, mask)
+        activity_image,action = self.base.classify(y, mask)
     out = self.text_branch(action, boxes, mask)
-    return dict(activity=activity_image + out['activity_text'], action=action, activity_image=activity_image, **out)
+    activity = activity_image + out['activity_text']
+    return dict(activity=activity, action=action, activity_image=activity_image, **out)
