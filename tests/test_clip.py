@@ -119,17 +119,17 @@ def test_match(order, spell):
     assert torch.equal(bank.match(labels).features, bank.features[order]) and bank.match(labels).labels == tuple(labels)
     with pytest.raises(BankError, match='no text for serving, r_sett.*blocking'): bank.match([*labels, 'serving', 'r_sett'])
 
-@pytest.mark.parametrize('how', ['random', 'mean'])
+@pytest.mark.parametrize('prompt', ['random', 'mean'])
 @pytest.mark.parametrize('shape', [(), (0,), (5,), (2, 12), (2, 3, 12)])
-def test_sample(shape, how):
+def test_sample(shape, prompt):
     g = torch.Generator().manual_seed(0)
     bank = TextBank(tuple(LABELS), PROMPTS, F.normalize(torch.randn(4, 11, 8, generator=g), dim=-1), .01, {})
     actions = torch.randint(4, shape, generator=g)
-    E = bank.sample(actions.masked_fill(torch.rand(shape, generator=g) < .3, -100), how, g)
+    E = bank.sample(actions.masked_fill(torch.rand(shape, generator=g) < .3, -100), prompt, g)
     assert E.shape == (*shape, 8) and not E.requires_grad
     assert torch.allclose(E.norm(dim=-1), torch.ones(shape))
-    E = bank.sample(actions, how, g)
-    rows = bank.features if how == 'random' else F.normalize(bank.features.mean(1, keepdim=True), dim=-1)
+    E = bank.sample(actions, prompt, g)
+    rows = bank.features if prompt == 'random' else F.normalize(bank.features.mean(1, keepdim=True), dim=-1)
     assert torch.isclose(E[..., None, :], rows[actions]).all(-1).any(-1).all()               # each is a row of its own label
 
 @pytest.mark.parametrize('K,D', [(1, 4), (3, 4), (64, 512)])

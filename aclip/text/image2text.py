@@ -1,4 +1,4 @@
-"""Turns actor features of the image into text-like features: one linear map, a transformer encoder among the actors, one linear map back.
+"""The first module of the text branch: one linear map, a transformer encoder over the actors of a frame, one linear map back (Sec. 3.2, Fig. 3).
 
 Docs: https://aclip-gar.github.io/aclip/text.image2text.html.md"""
 
@@ -13,23 +13,26 @@ from ..layers import EncoderBlock, zero_padded
 
 # %% ../../nbs/05_text.image2text.ipynb #67677fde
 class Image2Text(nn.Module):
-    "Image features of actors -> text-like features, and back to the image branch's width (Sec. 3.2, Fig. 3)."
+    "Image features of actors -> text-like features -> the image branch's width (Sec. 3.2, Fig. 3)."
     def __init__(self,
         d1:int, # width D1 of the image features
         d2:int=512, # width D2 of the teacher's text features
         layers:int=6, # encoder layers; 0 leaves the two linear maps
         heads:int=8, # attention heads, divides d2; changes no parameter count
-        dropout:float=0.1, # dropout inside the encoder
+        dropout:float=0.1, # dropout inside the encoder, in 0..1
     ):
         super().__init__()
         self.linear1 = nn.Linear(d1, d2)
-        self.encoder = nn.ModuleList(EncoderBlock(d2, heads, dropout=dropout) for _ in range(layers))
-        self.linear2,self.norm = nn.Linear(d2, d1),nn.LayerNorm(d1)
+        blocks = [EncoderBlock(d2, heads, dropout=dropout) for _ in range(layers)]
+        self.encoder = nn.ModuleList(blocks)
+        self.linear2 = nn.Linear(d2, d1)
+        self.norm = nn.LayerNorm(d1)
+
     def forward(self,
         x:Tensor, # image features of actors (..., N, D1)
-        mask:Tensor=None, # True for a real actor, (..., N)
+        mask:Tensor=None, # True for a real actor, (..., N); None: all real
     )->tuple[Tensor,Tensor]: # T (..., N, D2) for the teacher, T' (..., N, D1) for the relation
-        "Translate every frame's actors together."
+        "Process the actors of each frame together."
         t = self.linear1(zero_padded(x, mask))
         for block in self.encoder: t = block(t, mask)
-        return t,self.norm(self.linear2(t))
+        return t, self.norm(self.linear2(t))
