@@ -8,7 +8,7 @@ from make_readme import readme, render
 root = Path(__file__).resolve().parents[1]
 nbs = sorted(p for p in (root/'nbs').glob('*.ipynb') if p.name[0] not in '_.')
 index = root/'nbs/index.ipynb'
-texts = [*nbs, root/'README.md']
+texts = [*nbs, *(root/f'{name}.md' for name in ('README', 'CONTRIBUTING', 'CHANGELOG'))]
 needs_index = pytest.mark.skipif(not index.exists(), reason='nbs/index.ipynb is not written yet')
 
 @lru_cache
