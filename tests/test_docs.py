@@ -35,7 +35,7 @@ def slug(heading):
 def anchors(path):
     "All that `page#...` may name: headings, written ids, labels of cells, exported names."
     raw = path.read_text(encoding='utf-8') if path.suffix == '.md' else '\n\n'.join(''.join(c['source']) for c in cells(path))
-    found = {slug(h) for h in re.findall(r'^#{1,6} (.+)$', raw, re.M)} | set(re.findall(r'\{#([\w:.-]+)', raw)) | set(re.findall(r'^#\| *label: *(\S+)', raw, re.M))
+    found = {slug(h) for h in re.findall(r'^#{1,6} (.+)$', raw, re.M)} | set(re.findall(r'\{#([\w:.-]+)', raw)) | set(re.findall(r'<\w+ id="([\w:.-]+)"', raw)) | set(re.findall(r'^#\| *label: *(\S+)', raw, re.M))
     for c in cells(path) if path.suffix == '.ipynb' else ():
         src = ''.join(c['source'])
         if re.search(r'^#\| *export', src, re.M): found |= {n.name.lower() for n in ast.parse(src).body if hasattr(n, 'name')}
@@ -106,6 +106,12 @@ def test_pictures_have_alt_text(path):
 
 
 # Links
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_written_ids_are_unique(path):
+    ids = re.findall(r'<\w+ id="([\w:.-]+)"|\{#([\w:.-]+)', prose(path))
+    ids = [a or b for a, b in ids]
+    assert len(ids) == len(set(ids)), f'{path.name}: an anchor is there twice: {sorted({i for i in ids if ids.count(i) > 1})}'
 
 @pytest.mark.parametrize('path', texts, ids=lambda p: p.name)
 def test_links(path):
