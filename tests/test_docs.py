@@ -1,23 +1,29 @@
-"Every link and picture of the notebooks and the README leads somewhere, and the README says what nbs/index.ipynb says."
+"Pages have names and an order of their own, every link and picture leads somewhere, and the README is nbs/index.ipynb."
 import ast, json, re
 from functools import lru_cache
 from pathlib import Path
-import pytest
+from xml.etree import ElementTree
+import pytest, yaml
 from make_readme import readme, render
 
 root = Path(__file__).resolve().parents[1]
 nbs = sorted(p for p in (root/'nbs').glob('*.ipynb') if p.name[0] not in '_.')
 index = root/'nbs/index.ipynb'
-texts = [*nbs, root/'README.md']
+texts = [*nbs, *(root/f'{name}.md' for name in ('README', 'CONTRIBUTING', 'CHANGELOG'))]
 needs_index = pytest.mark.skipif(not index.exists(), reason='nbs/index.ipynb is not written yet')
 
 @lru_cache
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 
+def rendered(cell):
+    "The markdown of a cell: its source, or the markdown that it put out."
+    if cell['cell_type'] == 'markdown': yield cell['source']
+    for o in cell.get('outputs', ()): yield o.get('data', {}).get('text/markdown', '')
+
 @lru_cache
 def prose(path):
     "The markdown of a page, code blocks and inline code taken out."
-    text = path.read_text(encoding='utf-8') if path.suffix == '.md' else '\n\n'.join(''.join(c['source']) for c in cells(path) if c['cell_type'] == 'markdown')
+    text = path.read_text(encoding='utf-8') if path.suffix == '.md' else '\n\n'.join(''.join(t) for c in cells(path) for t in rendered(c))
     return re.sub(r'`[^`\n]*`', '', re.sub(r'^(```+|~~~+).*?^\1[ \t]*$', '', text, flags=re.M|re.S))
 
 def slug(heading):
@@ -29,7 +35,7 @@ def slug(heading):
 def anchors(path):
     "All that `page#...` may name: headings, written ids, labels of cells, exported names."
     raw = path.read_text(encoding='utf-8') if path.suffix == '.md' else '\n\n'.join(''.join(c['source']) for c in cells(path))
-    found = {slug(h) for h in re.findall(r'^#{1,6} (.+)$', raw, re.M)} | set(re.findall(r'\{#([\w:.-]+)', raw)) | set(re.findall(r'^#\| *label: *(\S+)', raw, re.M))
+    found = {slug(h) for h in re.findall(r'^#{1,6} (.+)$', raw, re.M)} | set(re.findall(r'\{#([\w:.-]+)', raw)) | set(re.findall(r'<\w+ id="([\w:.-]+)"', raw)) | set(re.findall(r'^#\| *label: *(\S+)', raw, re.M))
     for c in cells(path) if path.suffix == '.ipynb' else ():
         src = ''.join(c['source'])
         if re.search(r'^#\| *export', src, re.M): found |= {n.name.lower() for n in ast.parse(src).body if hasattr(n, 'name')}
@@ -39,6 +45,73 @@ def links(path): # (text, target) of links and pictures
     yield from re.findall(r'!?\[((?:[^\[\]]|\[[^\]]*\])*)\]\(\s*<?([^)\s>]+)>?(?:\s+"[^"]*")?\s*\)', prose(path))
     yield from (('img', t) for t in re.findall(r'<img[^>]*?src="([^"]+)"', prose(path)))
     yield from (('ref', t) for t in re.findall(r'^\[[^\]^]+\]:\s*(\S+)', prose(path), re.M))
+
+
+# Names and order of the pages
+
+PARTS = ['The method', 'Use it', 'Results', 'Reference']
+
+def sidebar(): return yaml.safe_load((root/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']['contents']
+
+def in_sidebar(items):
+    "Names of the notebooks below entries of the sidebar."
+    for i in items:
+        if isinstance(i, str): yield i
+        else: yield from in_sidebar(i['contents'])
+
+def output_name(path):
+    "The name of a page in the docs: nbdev takes the number away, and lower-cases."
+    return re.sub(r'^\d+[a-z0-9]*_', '', path.stem.lower())
+
+def test_output_name_is_the_rule_of_nbdev():
+    from nbdev.config import nbpath2html
+    for p in nbs: assert nbpath2html(p).name == output_name(p) + '.html'
+
+def test_every_page_has_an_output_name_of_its_own():
+    names = {}
+    for p in nbs: names.setdefault(output_name(p), []).append(p.name)
+    same = [ns for ns in names.values() if len(ns) > 1]
+    assert not same, f'these pages overwrite each other in the docs: {same}'
+
+def test_names_are_numbered():
+    bad = [p.name for p in nbs if p != index and not re.fullmatch(r'\d\d[a-z]?_[a-z][\w.]*', p.stem)]
+    assert not bad, f'a notebook is named NN_package.module.ipynb, not {bad}'
+    numbers = [p.stem.partition('_')[0] for p in nbs if p != index]
+    assert len(numbers) == len(set(numbers)), 'two notebooks have one number'
+
+def test_sidebar_has_four_parts():
+    assert [s.get('section') for s in sidebar()] == PARTS
+
+def test_numbers_sidebar_and_files_have_one_order():
+    order = list(in_sidebar(sidebar()))
+    assert order[0] == 'index.ipynb', 'the sidebar starts with the home page'
+    assert order[1:] == sorted(order[1:]), 'the sidebar is in the order of the numbers'
+    assert order[1:] == [p.name for p in nbs if p != index], 'the sidebar has every notebook once'
+
+
+# Pictures
+
+images = sorted((root/'nbs/images').glob('*.*'))
+
+@pytest.mark.parametrize('path', images, ids=lambda p: p.name)
+def test_picture(path):
+    assert any(path.name in t for p in nbs for _, t in links(p)), f'{path.name} is on no page'
+    assert path.stat().st_size < 200_000
+    if path.suffix == '.svg': assert ElementTree.parse(path).getroot().get('viewBox'), f'{path.name} needs a viewBox, to be scaled'
+
+@pytest.mark.parametrize('path', texts, ids=lambda p: p.name)
+def test_pictures_have_alt_text(path):
+    bad = re.findall(r'!\[\s*\]\([^)]*\)', prose(path)) + [t for t in re.findall(r'<img[^>]*>', prose(path)) if not re.search(r'alt="[^"]+"', t)]
+    assert not bad, f'{path.name}: describe the picture in words: {bad}'
+
+
+# Links
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_written_ids_are_unique(path):
+    ids = re.findall(r'<\w+ id="([\w:.-]+)"|\{#([\w:.-]+)', prose(path))
+    ids = [a or b for a, b in ids]
+    assert len(ids) == len(set(ids)), f'{path.name}: an anchor is there twice: {sorted({i for i in ids if ids.count(i) > 1})}'
 
 @pytest.mark.parametrize('path', texts, ids=lambda p: p.name)
 def test_links(path):
