@@ -101,6 +101,6 @@ class AFormer(BaseModel):
         super().__init__(features, relation, n_activities, n_actions, dropout)
 
 # %% ../../nbs/12_models.aformer.ipynb #d268a29a
-BASE = BaseEntry('aformer', 'AFormer', AFormer, d=256, n_frames=(10, 10), r=6,
+BASE = BaseEntry('aformer', 'AFormer', AFormer, AFormerRelation, d=256, n_frames=(10, 10), r=6,
                  features=('actor', 'person', 'boxes', 'middle', 'clip', 'early', 'late'),
                  small=dict(heads=4))

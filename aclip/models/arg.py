@@ -176,6 +176,6 @@ class ARG(BaseModel):
         super().__init__(features, ARGRelation(features.d, **relation), n_activities, n_actions, dropout)
 
 # %% ../../nbs/11_models.arg.ipynb #e8d28a79
-BASE = BaseEntry('arg', 'ARG', ARG, d=1024, n_frames=(3, 9), r=7,
+BASE = BaseEntry('arg', 'ARG', ARG, ARGRelation, d=1024, n_frames=(3, 9), r=7,
                  boxes=dict(n_frames=1, n_graphs=4, d_k=64, norm='features'),
                  small=dict(n_graphs=4, d_k=32), any_size=dict(norm='features'))

@@ -112,6 +112,7 @@ class BaseEntry:
     name:str # key in the registry, value of `--model`
     title:str # as the paper writes it
     build:Callable # (features, n_activities, n_actions, dropout, n_actors=, further arguments) -> image branch
+    relation:Callable # class of the relation; its arguments are options of the command line
     d:int # width D of the actor features that its relation takes
     n_frames:tuple[int,int] # frames per clip in training and in testing
     r:int # rank of LoRA

@@ -248,5 +248,5 @@ def extra_losses(self:DualAI,
     return losses
 
 # %% ../../nbs/13_models.dualai.ipynb #c3cd6089
-BASE = BaseEntry('dualai', 'Dual-AI', DualAI, d=256, n_frames=(3, 9), r=2,
+BASE = BaseEntry('dualai', 'Dual-AI', DualAI, DualAIRelation, d=256, n_frames=(3, 9), r=2,
                  boxes=dict(n_frames=1), small=dict(heads=4))
