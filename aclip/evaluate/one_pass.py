@@ -23,7 +23,8 @@ def half_updated(
     "Eq. 4 for the second half of `x`, the frozen map alone for the first half."
     y = adapter.W0(x)
     half = len(x)//2
-    y[half:] += adapter.update(x[half:])
+    BA = torch.einsum('...r,...or->...o', adapter.A(x[half:]), adapter.B)
+    y[half:] += adapter.alpha*BA
     return y
 
 # %% ../../nbs/88_evaluate.one_pass.ipynb #ebdc787e
