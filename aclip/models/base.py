@@ -24,17 +24,19 @@ class ActivityClassifier(nn.Module):
     ):
         super().__init__()
         self.linear = init_linear(nn.Linear(d, n_activities))
+
     def forward(self,
         y:Tensor, # (B, T, N, D)
         mask:Tensor=None, # (B, N), True for a real actor
     )->Tensor: # (B, G)
         "The score of each group activity."
         check_mask(self, mask)
-        return self.linear(max_over_actors(y, None if mask is None else mask[:, None])).mean(1)
+        frame_mask = None if mask is None else mask[:, None]
+        return self.linear(max_over_actors(y, frame_mask)).mean(1)
 
 # %% ../../nbs/10_models.base.ipynb #d87f6aa5
 class NoRelation(nn.Module):
-    "Actors do not talk: the features as they are."
+    "No exchange between actors: the features as they are."
     def forward(self, x:Tensor, boxes:Tensor, mask:Tensor=None)->Tensor:
         "`x` itself."
         return x
@@ -42,8 +44,11 @@ class NoRelation(nn.Module):
 # %% ../../nbs/10_models.base.ipynb #3bae1f00
 class BaseModel(nn.Module):
     "An image branch in three steps: `embed`, `relation`, `classify`."
-    lora_targets = ()                                   # which linear maps of the relation get LoRA; (): all (Sec. 3.2)
-    extra_parts = ()                                    # names of what `extra_losses` returns
+    # Which linear maps of the relation get LoRA (Sec. 3.2); an empty tuple: all.
+    lora_targets = ()
+    # Names of what `extra_losses` returns.
+    extra_parts = ()
+
     def __init__(self,
         features:nn.Module, # (frames, boxes) -> (B, T, N, D); has `.d`
         relation:nn.Module, # (x, boxes, mask) -> same shape as x
@@ -53,28 +58,48 @@ class BaseModel(nn.Module):
         norm:bool=True, # LayerNorm over D after the embedding
     ):
         super().__init__()
-        self.features,self.relation = features,relation
-        self.d,self.n_activities,self.n_actions = features.d,n_activities,n_actions
-        self.norm,self.dropout = nn.LayerNorm(self.d) if norm else nn.Identity(),nn.Dropout(dropout)
-        self.activity,self.action = ActivityClassifier(self.d, n_activities),init_linear(nn.Linear(self.d, n_actions))
-    def embed(self,
-        frames:Tensor, # (B, T, 3, H, W) uint8
-        boxes:Tensor, # (B, T, N, 4) in 0..1
-        mask:Tensor=None, # (B, N)
-    )->Tensor: # x (B, T, N, D)
-        "Actor features."
-        return F.relu(self.norm(self.features(frames, boxes)))
-    def classify(self,
-        y:Tensor, # (B, T, N, D), from the relation
-        mask:Tensor=None, # (B, N)
-    )->tuple[Tensor,Tensor]: # activity scores (B, G), action scores (B, N, K)
-        "Scores of the group activity and of each actor's action, averaged over frames."
-        y = self.dropout(y)
-        return self.activity(y, mask),self.action(y).mean(1)
-    def forward(self, frames:Tensor, boxes:Tensor, mask:Tensor=None)->dict[str,Tensor]:
-        "All three steps; a dict of `activity` (B, G) and `action` (B, N, K) scores."
-        activity,action = self.classify(self.relation(self.embed(frames, boxes, mask), boxes, mask), mask)
-        return dict(activity=activity, action=action)
+        self.features = features
+        self.relation = relation
+        self.d = features.d
+        self.n_activities = n_activities
+        self.n_actions = n_actions
+        self.norm = nn.LayerNorm(self.d) if norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.activity = ActivityClassifier(self.d, n_activities)
+        self.action = init_linear(nn.Linear(self.d, n_actions))
+
+# %% ../../nbs/10_models.base.ipynb #884a390d
+@patch
+def embed(self:BaseModel,
+    frames:Tensor, # (B, T, 3, H, W) uint8
+    boxes:Tensor, # (B, T, N, 4) in 0..1
+    mask:Tensor=None, # (B, N), True for a real actor
+)->Tensor: # x (B, T, N, D)
+    "Actor features."
+    return F.relu(self.norm(self.features(frames, boxes)))
+
+# %% ../../nbs/10_models.base.ipynb #063b2e3d
+@patch
+def classify(self:BaseModel,
+    y:Tensor, # (B, T, N, D), from the relation
+    mask:Tensor=None, # (B, N), True for a real actor
+)->tuple[Tensor,Tensor]: # activity scores (B, G), action scores (B, N, K)
+    "Scores of the group activity and of each actor's action, averaged over frames."
+    y = self.dropout(y)
+    return self.activity(y, mask), self.action(y).mean(1)
+
+# %% ../../nbs/10_models.base.ipynb #1082c124
+@patch
+def forward(self:BaseModel,
+    frames:Tensor, # (B, T, 3, H, W) uint8
+    boxes:Tensor, # (B, T, N, 4) in 0..1
+    mask:Tensor=None, # (B, N), True for a real actor
+)->dict[str,Tensor]: # `activity` (B, G) and `action` (B, N, K)
+    "All three steps."
+    x = self.embed(frames, boxes, mask)
+    y = self.relation(x, boxes, mask)
+    activity,action = self.classify(y, mask)
+    return dict(activity=activity, action=action)
 
 # %% ../../nbs/10_models.base.ipynb #ba9f2681
 @patch
@@ -82,9 +107,9 @@ def extra_losses(self:BaseModel,
     out:dict, # the model's output for a batch
     activity:Tensor, # (B,) activity ids
     actions:Tensor, # (B, N) action ids, -100 at padded actors
-    mask:Tensor=None, # (B, N)
+    mask:Tensor=None, # (B, N), True for a real actor
 )->dict[str,Tensor]: # name -> scalar, weight included; none here
-    "What else this model learns from, beside its scores of activities and actions."
+    "Losses of this model beside those of its activity and action scores."
     return {}
 
 # %% ../../nbs/10_models.base.ipynb #5b3357d7
@@ -111,12 +136,13 @@ class BaseEntry:
     "A base model: how to build it, and how the paper uses it (Sec. 4.2)."
     name:str # key in the registry, value of `--model`
     title:str # as the paper writes it
-    build:Callable # (features, n_activities, n_actions, dropout, n_actors=, further arguments) -> image branch
+    # Called with (features, n_activities, n_actions, dropout, n_actors=, further arguments).
+    build:Callable # makes the image branch
     relation:Callable # class of the relation; its arguments are options of the command line
     d:int # width D of the actor features that its relation takes
     n_frames:tuple[int,int] # frames per clip in training and in testing
     r:int # rank of LoRA
     features:tuple[str,...]=('actor', 'person', 'boxes') # kinds of features that it takes
-    boxes:dict=field(default_factory=dict) # arguments for features 'boxes', where frames are few and widths small
+    boxes:dict=field(default_factory=dict) # arguments for features 'boxes' (small widths)
     small:dict=field(default_factory=dict) # arguments at the size of the demo
     any_size:dict=field(default_factory=dict) # arguments with which it takes any number of actors
