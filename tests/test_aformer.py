@@ -141,17 +141,17 @@ def test_adapters_learn_and_the_image_branch_does_not(T, N, d, heads, layers):
     for k,v in base.state_dict().items(): assert torch.equal(v, before[k]), k
     adapters = {n.rpartition('.')[2]: m for n,m in model.text_relation.named_modules() if isinstance(m, LoRALinear)}
     assert set(adapters) == {'W_q', 'W_k', 'W_v'}
-    for name,m in adapters.items():                     # one actor alone attends to himself whatever the query says
+    for name,m in adapters.items():                     # one actor alone attends to itself whatever the query is
         if N > 1 or name == 'W_v': assert m.A.weight.grad.any() and m.B.grad.any(), name
 
 
 # Bad input
 
-@pytest.mark.parametrize('kw,say', [(dict(d=16, layers=0), 'at least one'), (dict(d=6), 'multiple of four'), (dict(d=16, heads=3), '3 heads')])
-def test_refused_when_built(kw, say):
-    with pytest.raises(ValueError, match=say): AFormerRelation(**kw)
+@pytest.mark.parametrize('kw,message', [(dict(d=16, layers=0), 'AFormerRelation: layers=0 .* at least one'), (dict(d=6), 'AFormerRelation: width 6 .* multiple of four'), (dict(d=16, heads=3), '3 heads')])
+def test_bad_arguments_raise(kw, message):
+    with pytest.raises(ValueError, match=message): AFormerRelation(**kw)
 
-def test_refused_when_called():
+def test_bad_input_raises():
     rel,(_,boxes,mask) = AFormerRelation(16),batch(2, 4)
     x = torch.randn(B, 2, 4, 16)
     with pytest.raises(ValueError, match='AFormerRelation: clip 1 of the batch has no actor'): rel(x, boxes, mask & torch.tensor([[True], [False]]))

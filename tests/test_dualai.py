@@ -11,7 +11,7 @@ from aclip.core import ActivityCLIP
 from aclip.data.clips import Clip
 from aclip.data.loaders import clip_dls
 from aclip.models.dualai import DualAI, DualAIRelation, SpatialTransformer, TemporalTransformer
-from aclip.models.dualai_losses import contrastive_loss, info_nce
+from aclip.models.dualai_losses import PARTS, check_known, contrastive_loss, info_nce
 from aclip.train.callbacks import ExtraLosses
 from aclip.train.losses import PartLoss
 from aclip.evaluate.scores import predict_scores, report
@@ -21,7 +21,6 @@ from aclip.config import Config
 from aclip.zoo import create_model, load_model, save_model
 
 B,K,G = 2,9,8
-PARTS = ('frame-frame', 'frame-video', 'video-video')
 
 def one_path(p): return dict(paths=(p,), joint=0, parts=())
 sizes = pytest.mark.parametrize('T,N,d,kw', [(3, 12, 16, {}), (9, 5, 32, dict(heads=2)), (2, 4, 8, dict(n_frames=2, bias=True)), (10, 3, 16, dict(n_frames=10, encodings=())),
@@ -73,7 +72,7 @@ def test_actors_permute(T, N, d, kw):
         torch.testing.assert_close(rel.interactions(x[:, :, p], boxes[:, :, p], mask[:, p])[k], a[:, p][:, :, p], rtol=1e-4, atol=1e-5)
 
 @sizes
-def test_masked_actors_influence_nobody(T, N, d, kw):
+def test_padded_actors_change_nothing(T, N, d, kw):
     model,(frames,boxes,mask) = make(d, **kw).eval(),batch(T, N)
     rel,x = model.relation,torch.randn(B, T, N, d)
     y,A = rel(x, boxes, mask),rel.interactions(x, boxes, mask)
@@ -219,10 +218,14 @@ def test_info_nce_falls_where_paths_agree():
 
 @pytest.mark.parametrize('kw,message', [(dict(paths=('ST', 'SS')), "DualAIRelation: there is no path 'SS'; choose from ST, TS"), (dict(paths='ST'), "DualAIRelation: there is no path 'S'"),
     (dict(paths=()), 'DualAIRelation: no path'), (dict(encodings=('place',)), "DualAIRelation: there is no encoding 'place'"), (dict(paths=('ST',)), 'DualAI: .* need both paths'),
-    (dict(parts=('video',)), "DualAI: there is no part 'video'"), (dict(heads=3), 'Attention: width 16'),
+    (dict(parts=('video',)), "DualAI: there is no part 'video' of the contrastive loss; choose from frame-frame"), (dict(heads=3), 'Attention: width 16'),
     (dict(encodings=('frames', 'time')), "there is no encoding 'time'")])
 def test_bad_arguments(kw, message):
     with pytest.raises(ValueError, match=message): make(16, **kw)
+
+def test_known_options_pass():
+    for parts in ((), PARTS[:1], PARTS): check_known('DualAI', 'part', parts, PARTS)
+    with pytest.raises(ValueError, match="^X: there is no part 'a'; choose from frame-frame, frame-video, video-video, as a tuple$"): check_known('X', 'part', ('a',), PARTS)
 
 def test_bad_input():
     rel,(_,boxes,mask) = DualAIRelation(16),batch(4, 5)

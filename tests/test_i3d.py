@@ -7,12 +7,12 @@ from aclip.models.backbone import ActorFeatures, Backbone
 from aclip.models.base import freeze
 from aclip.checkpoint import CheckpointError, load_state, unique_state
 from aclip.core import ActivityCLIP
-from aclip.models.i3d import I3D, ClipFeatures, load_i3d, pad_same
+from aclip.models.i3d import I3D, STAGES, ClipFeatures, load_i3d, pad_same
 from aclip.text.lora import LoRALinear
 
 @pytest.mark.parametrize('n', range(1, 17))
 @pytest.mark.parametrize('k,s', [(7, 2), (3, 1), (3, 2), (2, 2), (1, 1), (1, 2)])
-def test_same_padding_gives_a_step_for_each_begun(n, k, s):
+def test_same_padding_gives_n_over_s_outputs_rounded_up(n, k, s):
     x = pad_same(torch.ones(1, n, n, n), (k, 1, k), (s, 1, s))
     assert x.shape[2] == n
     for m in (x.shape[1], x.shape[3]): assert (m - k)//s + 1 == -(-n//s)
@@ -38,7 +38,7 @@ def test_file_with_all_stages_fills_each_net(tmp_path, end, zipped):
     net = load_i3d(I3D(end), tmp_path/'rgb.pt')
     assert all(torch.equal(v, state[k]) for k,v in net.state_dict().items() if 'num_batches' not in k)
 
-def test_a_file_that_does_not_fit_is_refused(tmp_path):
+def test_a_file_that_does_not_fit_raises(tmp_path):
     state = I3D('Mixed_3b').state_dict()
     for name,content in dict(short=state, odd={**I3D().state_dict(), 'Mixed_9z.weight': torch.zeros(1)}, number=torch.zeros(3), nested=dict(state_dict=state)).items():
         torch.save(content, tmp_path/f'{name}.pt')
@@ -60,7 +60,7 @@ def test_features_keep_the_contract(T, make):
     features,(frames,boxes,_) = make().eval(),batch(T)
     with torch.no_grad(): x = features(frames, boxes)
     assert x.shape == (2, T, 5, features.d) and x.isfinite().all()
-    with torch.no_grad(): torch.testing.assert_close(features(frames[1:], boxes[1:]), x[1:], rtol=1e-3, atol=1e-3)   # clips do not see each other
+    with torch.no_grad(): torch.testing.assert_close(features(frames[1:], boxes[1:]), x[1:], rtol=1e-3, atol=1e-3)   # clips are independent
 
 def test_features_of_single_frames_fit_the_middle_frame():
     single = ActorFeatures(Backbone('test_resnet', pretrained=False), 16)
@@ -104,6 +104,9 @@ def test_late_fusion_goes_through_a_checkpoint():
     b = load_state(ActivityCLIP(late(), r=2, d2=16, layers=1, heads=2).eval(), unique_state(a))
     with torch.no_grad(): assert torch.equal(a(*xs)['activity'], b(*xs)['activity'])
 
-def test_branches_of_other_labels_are_refused():
+def test_branches_of_different_labels_raise():
     with pytest.raises(ValueError, match='LateFusion'): LateFusion(AFormer(pose()), AFormer(pose(), n_actions=4))
     with pytest.raises(ValueError, match='at least one'): LateFusion()
+
+def test_an_unknown_stage_raises():
+    with pytest.raises(ValueError, match=f"no stage 'Mixed_9z'; choose one of {', '.join(STAGES)}"): I3D('Mixed_9z')
