@@ -22,7 +22,7 @@ from .clips import Clip, DataError, random_frames, read_frame, spread_frames
 # %% ../../nbs/62_data.loaders.ipynb #bdb8c57a
 class ClipDataset(Dataset):
     "Clips as tuples of tensors: frames (T, 3, H, W), boxes (T, N, 4), activity (), actions (N,)."
-    n_inp = 3 # fastai asks how many tensors of a batch are inputs: frames, boxes, mask
+    n_inp = 3 # for fastai: tensors of a batch that are inputs (frames, boxes, mask)
     def __init__(self,
         clips:list, # `Clip`s
         size:tuple=(720, 1280), # (height, width) of the frames; None reads no files
