@@ -67,7 +67,7 @@ def normalise_boxes(
 # %% ../../nbs/61_data.clips.ipynb #c3916ca5
 @dataclass(frozen=True, eq=False, repr=False)
 class Clip:
-    "A window of F frames with N actors; checks itself and raises `DataError`."
+    "A window of F frames with N actors; `DataError` if its contents do not fit together."
     name:str # name in error messages, such as 39/29885 (video/target frame)
     frames:tuple # paths of the F frame files, in time order
     boxes:np.ndarray # corners x1 y1 x2 y2 of each actor in each frame, in 0..1 (F, N, 4) float32
