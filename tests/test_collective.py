@@ -56,24 +56,24 @@ def test_known_sizes_without_frames(root):
     edit(root/'seq20/annotations.txt', '150', '750')
     assert [c.size for c in read_collective(root, [5, 20], frames='none')] == [(480, 720), (450, 800)]
 
-@pytest.mark.parametrize('old,new,says', [
+@pytest.mark.parametrize('old,new,message', [
     ('\t2\t-1', '\t0\t-1', 'annotations.txt:1: class 0. Expected 1 to 6: NA crossing'), ('\t5\t3', '\t7\t3', 'annotations.txt:2: class 7'),
     ('\t2\t-1', '\tx\t-1', 'annotations.txt:1: invalid'), ('\t5\t3', '\t5', 'annotations.txt:2: 6 fields. Expected 7'), ('\t5\t3', '\t5\t3\t3', '8 fields'),
     ('50\t60', '5O\t60', 'annotations.txt:2: could not convert'), ('1\t-5', 'one\t-5', 'annotations.txt:1: invalid'), ('1\t-5', '1.5\t-5', 'annotations.txt:1: invalid'),
     ('50\t60\t30\t40', '50\t60\t30\t0', 'frame 1: box 1 .*no area'), ('50\t60\t30\t40', '50\t60\t-3\t40', 'frame 1: box 1 .*no area'),
     ('50\t60', '160\t60', 'frame 1: box 1 .*outside'), ('-5\t20', '-50\t20', 'frame 1: box 0 .*outside'), ('50\t60', 'nan\t60', 'frame 1: box 1 .*not finite')])
-def test_malformed_annotation(root, old, new, says):
+def test_malformed_annotation(root, old, new, message):
     edit(root/'seq01/annotations.txt', old, new)
-    with pytest.raises(DataError, match=f'seq01.*{says}'): read_collective(root, [1])
+    with pytest.raises(DataError, match=f'seq01.*{message}'): read_collective(root, [1])
     report = doctor(root, progress=False)
     assert report.levels['error'] == 1 and 'seq01/annotations.txt' in next(f.where for f in report.findings if f.level == 'error')
 
-@pytest.mark.parametrize('kw,says', [
+@pytest.mark.parametrize('kw,message', [
     (dict(split='valid'), "unknown split 'valid'.*trainval"), (dict(frames='some'), "frames='some'"), (dict(boxes='tracking'), "boxes='tracking'.*annotation"),
     (dict(merge='never'), "merge='never'.*after or before"), (dict(split='val'), 'seq04/annotations.txt: cannot be read'), (dict(split='val', frames='available'), "no clip of split 'val'"),
     (dict(split='test', frames='available'), "split 'test' has one activity, talking"), (dict(split=[]), 'no clip'), (dict(root='nowhere'), 'nowhere: no such folder')])
-def test_bad_requests(root, kw, says):
-    with pytest.raises(DataError, match=says): read_collective(**dict(root=root, split=[1]) | kw)
+def test_bad_requests(root, kw, message):
+    with pytest.raises(DataError, match=message): read_collective(**dict(root=root, split=[1]) | kw)
 
 @pytest.mark.parametrize('text', ['', '\n\n', '2 1 1 9 9 2 -1'])
 def test_no_key_frames(root, text):

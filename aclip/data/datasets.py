@@ -34,7 +34,7 @@ class Dataset:
     n_actors:int # most actors N of a clip, for models whose weights count actors
     size:tuple # (height, width) in pixels that frames are resized to by default
     bs:int # clips per batch in the third training step (Sec. 4.2)
-    teacher:str # default teacher for models of boxes alone: a bank of `aclip train --bank`
+    teacher:str # default teacher for models of boxes alone, as `aclip table --bank` takes it
     folders:str # regular expression: names of the folders that show this dataset
     layout:str # its layout in words, for error messages
 
