@@ -1,10 +1,13 @@
 "Metrics against scikit-learn over sizes, and pictures without a screen."
 import subprocess, sys
+from pathlib import Path
 import numpy as np, pytest, torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.metrics import confusion_matrix as sk_confusion_matrix
 from aclip.metrics import confusion_matrix, mca, mpca
 from aclip.evaluate.plots import plot_confusion
+
+PATH = {'PYTHONPATH': str(Path(__file__).resolve().parents[1])}
 
 @pytest.mark.filterwarnings('ignore:y_pred contains classes not in y_true')   # such classes are left out, here and there
 @pytest.mark.filterwarnings('ignore:A single label was found')
@@ -22,10 +25,10 @@ def test_against_sklearn(shape, n, seed):
     assert np.array_equal(confusion_matrix(pred, target, n), sk_confusion_matrix(t, p, labels=range(n)))
 
 @pytest.mark.parametrize('f', [mca, mpca, lambda p,t: confusion_matrix(p, t, 3)])
-@pytest.mark.parametrize('pred,target,says', [
+@pytest.mark.parametrize('pred,target,message', [
     ([], [], 'no target to score'), ([1, 2], [-100, -100], 'padding'), ([[.1, .9]], [1], 'argmax'), ([0, 1], [0], 'one shape')])
-def test_bad_input(f, pred, target, says):
-    with pytest.raises(ValueError, match=says): f(torch.tensor(pred), torch.tensor(target))
+def test_bad_input(f, pred, target, message):
+    with pytest.raises(ValueError, match=message): f(torch.tensor(pred), torch.tensor(target))
 
 @pytest.mark.parametrize('pred,target', [([0, 3], [0, 1]), ([0, 1], [0, 3]), ([0, -1], [0, 1]), ([0, 1], [0, -1])])
 def test_unknown_class(pred, target):
@@ -40,7 +43,11 @@ def test_plot_saves(tmp_path, n, normalise):
     ax.figure.savefig(tmp_path/'cm.png')
     assert (tmp_path/'cm.png').stat().st_size > 1000
 
+def test_import_loads_neither_matplotlib_nor_scipy():
+    code = "import sys, aclip.metrics; assert not {'matplotlib', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, '-c', code], check=True, env={'PATH': ''}|PATH)
+
 def test_needs_no_screen_and_no_pyplot():
     code = ("import sys, torch; from aclip.evaluate.plots import plot_confusion; assert 'matplotlib' not in sys.modules; import io; "
             "plot_confusion(torch.eye(2), 'ab').figure.savefig(io.BytesIO()); assert 'matplotlib.pyplot' not in sys.modules")
-    subprocess.run([sys.executable, '-c', code], check=True, env={'PATH': '', 'MPLBACKEND': 'tkagg'})
+    subprocess.run([sys.executable, '-c', code], check=True, env={'PATH': '', 'MPLBACKEND': 'tkagg'}|PATH)

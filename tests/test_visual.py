@@ -1,4 +1,4 @@
-"Who listens to whom in ARG and in both branches, and the data of every picture: lines, bars, labels."
+"Which actors an actor attends to in ARG and in both branches, and the data of every picture: lines, bars, labels."
 import io, itertools, math, subprocess, sys
 from pathlib import Path
 import numpy as np, pytest, torch
@@ -10,7 +10,8 @@ from aclip.data.clips import read_frame
 from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
 from aclip.data.volleyball import read_volleyball
 from aclip.text.lora import LoRALinear, lora_view
-from aclip.evaluate.visual import differences, plot_confusions, plot_differences, plot_history, show_clip, show_relation
+from aclip.evaluate.plots import differences, plot_confusions, plot_differences, plot_history
+from aclip.evaluate.visual import show_clip, show_relation
 
 B = 2
 real = Path(__file__).resolve().parents[2]/'shared/data/volleyball'
@@ -52,7 +53,7 @@ def test_arg_interactions_by_hand(T, N, share, masked):
             if mask[b, i]: want[b, i, j] += A[g, s*N + i, t*N + j]/(3*T)
     torch.testing.assert_close(R, want, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(R.sum(-1), mask.float(), rtol=0, atol=1e-5)                       # rows of real actors sum to 1
-    assert (R.transpose(1, 2)[~mask] == 0).all() and (R[~mask] == 0).all()                       # nobody hears a padded one
+    assert (R.transpose(1, 2)[~mask] == 0).all() and (R[~mask] == 0).all()                       # no actor attends to a padded one
 
 @sizes
 def test_arg_interactions_of_the_view(T, N, share):
@@ -89,7 +90,7 @@ class BoxFeatures(nn.Module):
     def forward(self, frames, boxes): return self.linear(boxes*8)
 
 class Deaf(nn.Module):
-    "A relation that cannot say who listens to whom."
+    "A relation without `interactions`."
     def __init__(self, d): super().__init__(); self.W = nn.Linear(d, d)
     def forward(self, x, boxes, mask=None): return self.W(x)
 
@@ -122,13 +123,13 @@ def test_interactions_name_the_relation_that_has_none():
 @pytest.mark.parametrize('view', [frame, None, torch.empty(3, 0, 0)], ids=['frame', 'none', 'empty'])
 @pytest.mark.parametrize('N', [1, 6, 12])
 def test_clip_boxes_and_labels(N, view):
-    boxes,said = people(N),torch.arange(N) % 9
-    true = said.clone(); true[0] = 8
+    boxes,predicted = people(N),torch.arange(N) % 9
+    true = predicted.clone(); true[0] = 8
     if N > 2: true[2] = -100
-    ax = show_clip(view, boxes, said, ACTIONS, true)
+    ax = show_clip(view, boxes, predicted, ACTIONS, true)
     def name(i):
-        if true[i] in (-100, said[i]): return ACTIONS[said[i]]
-        return f'{ACTIONS[said[i]]} ({ACTIONS[true[i]]})'
+        if true[i] in (-100, predicted[i]): return ACTIONS[predicted[i]]
+        return f'{ACTIONS[predicted[i]]} ({ACTIONS[true[i]]})'
     assert [t.get_text() for t in ax.texts] == [name(i) for i in range(N)]
     rectangles = [l for l in ax.lines if len(l.get_xdata()) == 5]
     for l,(x1,y1,x2,y2) in zip(rectangles, boxes.tolist(), strict=True):
@@ -144,9 +145,9 @@ def test_clip_mask_leaves_out_padding():
     ax = show_clip(None, boxes, torch.arange(5), ACTIONS, torch.tensor([-100, -100, 2, -100, -100]), mask)
     assert [t.get_text() for t in ax.texts] == ['falling'] and ax.get_xlabel() == '1 of 1 actions right'
 
-@pytest.mark.parametrize('said,true,title', [(None, None, ''), (None, 'l_set', ''), ('l_set', None, 'l_set'), ('l_set', 'l_set', 'l_set'), ('l_set', 'r_set', 'l_set (r_set)')])
-def test_clip_title(said, true, title):
-    ax = show_clip(None, people(2), [0, 1], ACTIONS, activity=said, activity_true=true)
+@pytest.mark.parametrize('predicted,true,title', [(None, None, ''), (None, 'l_set', ''), ('l_set', None, 'l_set'), ('l_set', 'l_set', 'l_set'), ('l_set', 'r_set', 'l_set (r_set)')])
+def test_clip_title(predicted, true, title):
+    ax = show_clip(None, people(2), [0, 1], ACTIONS, activity=predicted, activity_true=true)
     assert ax.get_title() == title and ax.get_xlabel() == ''
 
 def texts_apart(ax):
@@ -158,8 +159,8 @@ def texts_apart(ax):
 
 @pytest.mark.parametrize('seed', range(4))
 def test_clip_labels_do_not_cover_each_other(seed):
-    said,true = torch.full((12,), 2),torch.full((12,), 0)
-    assert texts_apart(show_clip(frame, people(12, seed), said, ACTIONS, true))
+    predicted,true = torch.full((12,), 2),torch.full((12,), 0)
+    assert texts_apart(show_clip(frame, people(12, seed), predicted, ACTIONS, true))
 
 def test_clip_labels_in_the_corners():
     boxes = torch.tensor([[0, 0, .05, .2], [.95, 0, 1, .2], [0, .8, .05, 1], [.95, .8, 1, 1], [0, 0, 1, 1]])
@@ -173,12 +174,12 @@ def test_clip_on_real_frames():
         ax = show_clip(read_frame(c.frames[t], (360, 640), c.size, c.name), torch.tensor(c.boxes[t]), c.actions, ACTIONS, c.actions, activity=ACTIVITIES[c.activity])
         assert len(ax.texts) == len(c.actions) and texts_apart(ax)
 
-@pytest.mark.parametrize('args,says', [
+@pytest.mark.parametrize('args,message', [
     ((frame.permute(1, 2, 0), people(2), [0, 1]), r'shape \(36, 64, 3\)'), ((frame[None], people(2), [0, 1]), 'expected RGB'),
     ((None, people(2)[None], [0, 1]), r'expected \(N, 4\)'), ((None, people(2), [0]), '1 action ids for 2 boxes'),
     ((None, people(2), [0, 9]), 'ids 0 to 8'), ((None, people(2), [0, 1], ACTIONS, [0, -1]), 'ids 0 to 8')])
-def test_clip_bad_input(args, says):
-    with pytest.raises(ValueError, match=says): show_clip(*args[:3], *args[3:] or (ACTIONS,))
+def test_clip_bad_input(args, message):
+    with pytest.raises(ValueError, match=message): show_clip(*args[:3], *args[3:] or (ACTIONS,))
 
 @pytest.mark.parametrize('mask', [[False, False], [True], [True]*3])
 def test_clip_bad_mask(mask):
@@ -198,7 +199,7 @@ def lines(ax): return [l for l in ax.lines if l.get_zorder() == 2]
 @pytest.mark.parametrize('lead', [(), (1,)])
 def test_relation_lines(view, names, lead):
     N,actor,boxes,maps = 6,4,people(6),maps_of(6, names, lead=lead)
-    fig = show_relation(view, boxes, maps, actor, said=dict(image='l_set', text='l_spike'))
+    fig = show_relation(view, boxes, maps, actor, predicted=dict(image='l_set', text='l_spike'))
     panels = [(b, k) for b in maps for k in names]
     assert [ax.get_title() for ax in fig.axes] == [f"{b} branch, {k}: {dict(image='l_set', text='l_spike')[b]}" for b,k in panels]
     spec = fig.axes[0].get_subplotspec().get_gridspec()
@@ -213,7 +214,7 @@ def test_relation_lines(view, names, lead):
         star = [l for l in ax.lines if l.get_marker() == '*']
         np.testing.assert_allclose(star[0].get_xydata(), [centre[actor].tolist()], atol=1e-6)
         assert len(star) == 1 and [t.get_text() for t in ax.texts] == [str(j) for j in others]
-        assert ax.get_xlabel() == f'to himself {rows[p][actor]:.0%}, darkest line {top:.0%}'
+        assert ax.get_xlabel() == f'to itself {rows[p][actor]:.0%}, darkest line {top:.0%}'
     assert len(png(fig)) > 1000
 
 def test_relation_leaves_out_padding():
@@ -227,11 +228,11 @@ def test_relation_of_one_alone(N):
     mask = torch.arange(N) == N - 1
     fig = show_relation(frame, people(N), dict(image=dict(graphs=torch.eye(N))), N - 1, mask)
     ax, = fig.axes
-    assert not lines(ax) and not ax.texts and ax.get_xlabel() == 'to himself 100%' and len(png(fig)) > 1000
+    assert not lines(ax) and not ax.texts and ax.get_xlabel() == 'to itself 100%' and len(png(fig)) > 1000
 
-def test_relation_of_one_who_listens_to_nobody():
+def test_relation_of_an_actor_that_attends_to_itself_only():
     ax, = show_relation(None, people(3), dict(image=dict(graphs=torch.eye(3))), 0).axes
-    assert [l.get_alpha() for l in lines(ax)] == [0, 0] and ax.get_xlabel() == 'to himself 100%'
+    assert [l.get_alpha() for l in lines(ax)] == [0, 0] and ax.get_xlabel() == 'to itself 100%'
 
 def test_relation_with_fewer_maps_in_a_branch():
     maps = maps_of(3, ('ST', 'TS'))
@@ -242,13 +243,13 @@ def test_relation_from_the_model():
     torch.manual_seed(0)
     model,(_,boxes,mask) = plugged(),batch(3, 6)
     maps = model.interactions(torch.zeros(1, 3, 3, 0, 0), boxes[1:], mask[1:])
-    fig = show_relation(None, boxes[1, 0], maps, torch.tensor(0), mask[1], said=dict(text='l_set'))
+    fig = show_relation(None, boxes[1, 0], maps, torch.tensor(0), mask[1], predicted=dict(text='l_set'))
     assert [ax.get_title() for ax in fig.axes] == ['image branch, graphs', 'text branch, graphs: l_set']
     assert len(fig.axes) == 2 and all(len(lines(ax)) == 2 for ax in fig.axes)
 
-@pytest.mark.parametrize('maps,says', [({}, 'nothing to draw'), (dict(image={}), 'nothing to draw'), (maps_of(4), r'\(4, 4\) for 3 boxes'), (maps_of(3, lead=(2,)), 'the map of one clip')])
-def test_relation_bad_maps(maps, says):
-    with pytest.raises(ValueError, match=says): show_relation(None, people(3), maps, 0)
+@pytest.mark.parametrize('maps,message', [({}, 'nothing to draw'), (dict(image={}), 'nothing to draw'), (maps_of(4), r'\(4, 4\) for 3 boxes'), (maps_of(3, lead=(2,)), 'the map of one clip')])
+def test_relation_bad_maps(maps, message):
+    with pytest.raises(ValueError, match=message): show_relation(None, people(3), maps, 0)
 
 
 # Confusions, differences, histories
@@ -299,7 +300,7 @@ def test_difference_bars(names, seeds):
     heights = np.array([p.get_height() for p in ax.patches])
     np.testing.assert_allclose(heights, torch.cat([v.mean(0) for v in d.values()]))
     middle = np.array([p.get_x() + p.get_width()/2 for p in ax.patches]).reshape(len(names), 5)
-    np.testing.assert_allclose(middle.mean(0), range(5), atol=1e-9)                               # each group stands about its tick
+    np.testing.assert_allclose(middle.mean(0), range(5), atol=1e-9)                               # each group is centred at its tick
     assert (np.diff(middle.T.flatten()) > 0).all() and [t.get_text() for t in ax.get_xticklabels()] == list('vwxyz')
     points = [l for l in ax.lines if l.get_marker() == 'o']
     assert len(points) == (len(names)*seeds if seeds > 1 else 0)
