@@ -1,4 +1,4 @@
-"""Run a model over a loader and gather its scores.
+"""Run a model over a loader, collect its scores, and report the accuracy of each branch.
 
 Docs: https://aclip-gar.github.io/aclip/evaluate.scores.html.md"""
 
@@ -15,34 +15,54 @@ from ..data.augment import mirror_boxes
 from ..metrics import mca, mpca
 from ..train.parallel import ShareLoader, all_gather_with_grad
 
+# %% ../../nbs/85_evaluate.scores.ipynb #2ca9213a
+def _averaged(out:dict, mirrored:dict, mirror_ids:Tensor)->dict:
+    "The mean of a clip's scores and of its mirror image's, with activities exchanged."
+    def back(k): return mirrored[k][:, mirror_ids] if k.startswith('activity') else mirrored[k]
+    return {k: (v + back(k))/2 for k,v in out.items()}
+
+# %% ../../nbs/85_evaluate.scores.ipynb #644d6a44
+def _batch_scores(model:nn.Module, frames:Tensor, boxes:Tensor, mask:Tensor,
+                  mirror_ids:Tensor)->dict:
+    "The scores of a batch, averaged with those of its mirror images where asked for."
+    def scores(frames, boxes):
+        out = model(frames, boxes, mask)
+        return {k: v for k,v in out.items() if v.ndim < 4}
+    out = scores(frames, boxes)
+    if mirror_ids is None: return out
+    return _averaged(out, scores(frames.flip(-1), mirror_boxes(boxes)), mirror_ids)
+
 # %% ../../nbs/85_evaluate.scores.ipynb #49cb67c3
 @torch.no_grad()
 def predict_scores(
     model:nn.Module, # any model of this package
     dl, # a loader of clips; a `ShareLoader`: every process gets the scores of all
     progress:bool=False, # show a bar
-    twin:Tensor=None, # (G,) from `mirror_activities`: also look at each clip's mirror image, and take the mean of both scores; None: do not
-)->dict[str,Tensor]: # every score of the output over all clips; features, which have four axes, are left out; plus targets `activity_true`, `action_true`
-    "Run a model over clips and gather its scores, in the loader's order, on the CPU."
+    mirror_ids:Tensor=None, # (G,) id of each activity in the mirror; None: no augmentation
+)->dict[str,Tensor]: # scores over all clips, and targets `activity_true` (V,), `action_true` (V, N)
+    "Run a model over clips and collect its scores, in the loader's order, on the CPU."
     model.eval()
-    device,rows = next(model.parameters()).device,[]
-    for i,(frames,boxes,mask,activity,actions) in enumerate(progress_bar(dl, leave=False) if progress else dl):
-        out = model(frames.to(device), boxes.to(device), mask.to(device))
-        if twin is not None:
-            mirror = model(frames.flip(-1).to(device), mirror_boxes(boxes).to(device), mask.to(device))
-            out = {k: (v + (mirror[k][:, twin] if k.startswith('activity') else mirror[k]))/2 for k,v in out.items() if v.ndim < 4}
-        row = {**{k: v.float() for k,v in out.items() if v.ndim < 4}, 'activity_true': activity.to(device), 'action_true': actions.to(device)}
-        if isinstance(dl, ShareLoader): row = {k: all_gather_with_grad(v, dl.rows(i)) for k,v in row.items()}
+    device = next(model.parameters()).device
+    rows = []
+    for i,batch in enumerate(progress_bar(dl, leave=False) if progress else dl):
+        *inputs,activity,actions = (t.to(device) for t in batch)
+        out = _batch_scores(model, *inputs, mirror_ids)
+        row = {k: v.float() for k,v in out.items()}
+        row |= dict(activity_true=activity, action_true=actions)
+        if isinstance(dl, ShareLoader):
+            row = {k: all_gather_with_grad(v, dl.rows(i)) for k,v in row.items()}
         rows.append({k: v.cpu() for k,v in row.items()})
     return {k: torch.cat([r[k] for r in rows]) for k in rows[0]}
 
 # %% ../../nbs/85_evaluate.scores.ipynb #41be3699
 def report(
     scores:dict[str,Tensor], # from `predict_scores`
-)->dict: # JSON-ready: clips, and MCA and MPCA in percent for activity, each branch or path that has scores of its own, and action
-    "What the scores are worth (Sec. 4.1)."
-    def both(k, true):
-        pred = scores[k].argmax(-1)
+)->dict: # JSON-ready: clips, and MCA and MPCA in percent of each kind of scores
+    "Accuracies of each kind of activity scores (fused, branch, path) and of actions (Sec. 4.1)."
+    def accuracies(key, true):
+        pred = scores[key].argmax(-1)
         return {f.__name__.upper(): round(100*f(pred, scores[true]), 2) for f in (mca, mpca)}
     keys = [k for k in scores if k.startswith('activity') and k != 'activity_true']
-    return dict(clips=len(scores['activity']), **{k: both(k, 'activity_true') for k in keys}, action=both('action', 'action_true'))
+    activities = {k: accuracies(k, 'activity_true') for k in keys}
+    action = accuracies('action', 'action_true')
+    return dict(clips=len(scores['activity']), **activities, action=action)
