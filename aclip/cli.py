@@ -7,11 +7,11 @@ Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 # %% auto #0
 __all__ = ['NO_OPTIONS', 'POSITIONAL', 'METAVARS', 'CHOICES', 'CLIPS', 'TRAIN', 'COMMANDS', 'TINY', 'RENAMED', 'Group', 'resolve',
            'parameters', 'value_type', 'option_help', 'option_name', 'add_group', 'Command', 'relation_groups',
-           'chosen_model', 'merged', 'nested', 'read_settings', 'toml', 'check_settings', 'flat_names', 'check_renamed',
-           'main_parser', 'command_groups', 'command_parser', 'run_command', 'build_run', 'parse', 'main', 'fail',
-           'as_json', 'write_out', 'check_processes', 'speaks']
+           'chosen_model', 'tiny_settings', 'merged', 'nested', 'read_settings', 'toml', 'check_settings', 'flat_names',
+           'check_renamed', 'main_parser', 'command_groups', 'command_parser', 'run_command', 'build_run', 'parse',
+           'main', 'fail', 'as_json', 'write_out', 'check_processes', 'speaks']
 
-# %% ../nbs/20_cli.ipynb #74f89456
+# %% ../nbs/20_cli.ipynb #77907506
 import argparse
 import contextlib
 import json
@@ -21,7 +21,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from importlib import import_module
-from inspect import Parameter
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -160,7 +160,7 @@ TRAIN = (
     Group('augmentation of boxes (every step that runs)', 'data.augment:BoxAugment', 'augment'),
 )
 
-# %% ../nbs/20_cli.ipynb #d26cef9d
+# %% ../nbs/20_cli.ipynb #f9880ddb
 COMMANDS = dict(
     demo=Command('the method at work on a drawn world, in minutes, with a report', 'evidence.demo:demo',
                  (Group('demo', 'evidence.demo:demo', 'demo', skip=('training',)),), 'evidence.demo:demo_text'),
@@ -187,7 +187,7 @@ COMMANDS.update({
                             'evaluate.label_errors:errors_text'),
     'table': Command('run a table of the paper with seeds, and show it beside the printed one',
                      'evidence.experiments:run_table',
-                     (Group('table', 'evidence.experiments:run_table', skip=('features', 'protocol', 'teacher')),
+                     (Group('table', 'evidence.experiments:run_table', skip=('setup',)),
                       Group('setup', 'evidence.tables:setup_for', 'setup', only=('features', 'protocol', 'teacher'))),
                      'evidence.summary:table_text'),
     'bench': Command('time aclip beside the plain implementation on this machine', 'evidence.bench:run_bench',
@@ -218,10 +218,21 @@ def chosen_model(
     model = p.parse_known_args(argv)[0].model
     return model if model in resolve('models.registry:BASES') else 'arg'
 
-# %% ../nbs/20_cli.ipynb #5bb9e875
+# %% ../nbs/20_cli.ipynb #5734b529
 # Other defaults of `aclip train --tiny`: minutes on a laptop, nothing to download.
 TINY = dict(model=dict(backbone='test_resnet', out_indices=[2], size=[180, 320], d=64, text=dict(layers=2)),
             weights=dict(pretrained=False), recipe=dict(epochs=40, lr=1e-3, bs=2, schedule='cosine'))
+
+def tiny_settings(
+    settings:dict, # what is given beside `--tiny`
+)->dict: # settings
+    "The preset for the models that are asked for."
+    model = settings.get('model', {})
+    preset = json.loads(json.dumps(TINY))
+    if model.get('method') == 'series': del preset['model']['text']
+    if model.get('features') != 'boxes':
+        preset['model']['relation'] = dict(resolve('models.registry:BASES')[model.get('model', 'arg')].small)
+    return preset
 
 def merged(
     below:dict, # settings
@@ -341,7 +352,7 @@ def command_parser(
     section.add_argument('--debug', action='store_true', help='show the traceback of an error; default: no')
     return p
 
-# %% ../nbs/20_cli.ipynb #34a4ce20
+# %% ../nbs/20_cli.ipynb #15756355
 def run_command(
     name:str, # of the subcommand
     settings:dict, # nested
@@ -355,7 +366,7 @@ def run_command(
         arguments = {**settings, **settings.pop('demo', {})}
         if 'source' in arguments: arguments['source'] = resolve('data.source:ClipSource')(**arguments['source'])
         arguments.pop('demo', None)
-        if name not in ('predict', 'params', 'text-bank', 'label-errors'): arguments['progress'] = progress
+        if 'progress' in signature(call).parameters: arguments['progress'] = progress
         result = call(**arguments)
     return result, resolve(command.text)(result) if command.text else str(result)
 
@@ -369,7 +380,7 @@ def build_run(
                          "--teacher bank.safetensors, or give --teacher none")
     return run
 
-# %% ../nbs/20_cli.ipynb #0ab3e713
+# %% ../nbs/20_cli.ipynb #eef26cb5
 def parse(
     name:str, # of the subcommand
     argv:list[str], # its arguments
@@ -389,7 +400,7 @@ def parse(
     values = vars(parser.parse_args(argv))
     common = {k: v for k, v in values.items() if '/' not in k}
     settings = merged(settings, nested({k: v for k, v in values.items() if '/' in k}))
-    return merged(TINY, settings) if given.tiny else settings, argparse.Namespace(**common)
+    return merged(tiny_settings(settings), settings) if given.tiny else settings, argparse.Namespace(**common)
 
 # %% ../nbs/20_cli.ipynb #be5fa8c4
 def main(

@@ -46,7 +46,7 @@ class Config:
     method:str='aclip' # how the text branch is added
     def __post_init__(self): self.complete()
 
-# %% ../nbs/50_config.ipynb #7b320b44
+# %% ../nbs/50_config.ipynb #6bebc31f
 @patch
 def complete(self:Config):
     "Check the names and fill in what is not given."
@@ -58,8 +58,17 @@ def complete(self:Config):
     if self.pixels: self._with_frames()
     else: self._without_frames()
     if self.crop is None: self.crop = self.kind.crop
+    self.check_numbers()
     if self.needs_rank and self.text.get('r') is None:
         self.text = {**self.text, 'r': BASES[self.model].r}
+
+@patch
+def check_numbers(self:Config):
+    "`ValueError` for a width, a size or a count below 1, and for a dropout outside 0..1."
+    numbers = dict(d=[self.d], crop=[self.crop], n_actors=[self.n_actors], n_frames=self.n_frames, size=self.size or [1])
+    for name, values in numbers.items():
+        if min(values) < 1: raise ValueError(f"{name} is {values if len(values) > 1 else values[0]}; give numbers from 1 up")
+    if not 0 <= self.dropout < 1: raise ValueError(f"dropout is {self.dropout}; give a number from 0 to below 1")
 
 def check_choice(
     what:str, # what is chosen, for the message

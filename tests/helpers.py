@@ -23,7 +23,7 @@ def aclip_json(*argv):
 
 def refused(*argv, says):
     "One line on standard error that starts with the subcommand and holds all of `says`; nothing on standard output."
-    status,out,err = aclip(*argv, *['--quiet'][:argv[0] != 'text-bank'])
+    status,out,err = aclip(*argv, '--quiet')
     assert (status, out) == (1, ''), (out, err)
     assert len(err.splitlines()) == 1 and err.startswith(f'aclip {argv[0]}: '), err
     for s in says: assert str(s) in err, err

@@ -2,7 +2,7 @@
 import json, shutil, subprocess, sys
 import pytest
 from PIL import Image
-from aclip.cli import main
+from aclip.cli import COMMANDS, RENAMED, command_parser, main
 from aclip.text.bank import TextBank
 from aclip.data.volleyball_annotation import ACTIONS, WINDOW
 from helpers import STEPS, aclip, aclip_json, best as best_of, refused
@@ -12,7 +12,7 @@ SIZE = (90, 160)
 CLIPS = {'1/100': 'r-pass 10 20 30 40 standing 50 20 30 40 moving 90 20 30 40 blocking', # training
          '3/100': 'l_set 5 20 30 40 waiting 50 40 30 40 setting',                        # training
          '4/100': 'l-spike 10 20 30 40 spiking 50 20 30 40 standing'}                    # test
-SMALL = '--tiny --size 45 80 --width 16 --graphs 2 --layers 0 --r 2 --epochs 1 --warmup 0 --workers 0 --available --protocol overfit'.split()
+SMALL = '--tiny --size 45 80 --d 16 --relation.n_graphs 2 --layers 0 --r 2 --epochs 1 --warmup 0 --workers 0 --available --protocol overfit'.split()
 
 def write_frames(folder, names, size=SIZE):
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def made(tmp_path_factory):
     made = tmp_path_factory.mktemp('made')
     TextBank.random(ACTIONS).save(made/'bank.safetensors')
     TextBank.random(['running', 'sleeping']).save(made/'other.safetensors')
-    status,_,err = aclip('train', *SMALL, '--data', world(made/'data'), '--out', made/'run', '--bank', made/'bank.safetensors', '--quiet')
+    status,_,err = aclip('train', *SMALL, '--data', world(made/'data'), '--out', made/'run', '--teacher', made/'bank.safetensors', '--quiet')
     assert status == 0, err
     return made
 
@@ -51,17 +51,17 @@ def test_malformed_annotation(data, tmp_path, old, new, says):
     assert not (tmp_path/'run').exists()
 
 @pytest.mark.parametrize('argv,says', [
-    ('--steps 2', ['step 2 builds on step 1', '1-backbone/best.safetensors', '--from']),
-    ('--steps 1 3 --bank random', ['step 3 builds on step 2', '--from']),
-    ('--steps 1 --from {1}', ['step 1 builds on no checkpoint']),
-    ('--steps 2 --from {2}', ['step 2 builds on step 1, but this checkpoint is of step 2']),
-    ('--steps 2 --from {bank}', ['bank.safetensors: no model in it']),
-    ('--steps 3 --from {2}', ['step 3 needs a teacher', '--bank', '--no-kd']),
-    ('--steps 3 --from {2} --series --no-kd', ['the series baseline reads the text features', '--bank']),
-    ('--steps 3 --from {2} --bank {other}', ['the bank has no text for blocking', 'aclip text-bank']),
-    ('--steps 3 --from {2} --bank {2}', ['not a text bank']),
-    ('--steps 3 --from {2} --bank nowhere', ['nowhere: no such file']),
-    ('--steps 3 --from {2} --bank random --norm features', ['step 2 was trained with relation=']),
+    ('--steps 2', ['step 2 builds on step 1', '1-backbone/best.safetensors', '--start-from']),
+    ('--steps 1 3 --teacher random', ['step 3 builds on step 2', '--start-from']),
+    ('--steps 1 --start-from {1}', ['step 1 builds on no checkpoint']),
+    ('--steps 2 --start-from {2}', ['step 2 builds on step 1, but this checkpoint is of step 2']),
+    ('--steps 2 --start-from {bank}', ['bank.safetensors: no model in it']),
+    ('--steps 3 --start-from {2}', ['step 3 needs a teacher', '--teacher', '--teacher none']),
+    ('--steps 3 --start-from {2} --method series --teacher none', ['the series baseline reads the text features', '--teacher']),
+    ('--steps 3 --start-from {2} --teacher {other}', ['the bank has no text for blocking', 'aclip text-bank']),
+    ('--steps 3 --start-from {2} --teacher {2}', ['not a text bank']),
+    ('--steps 3 --start-from {2} --teacher nowhere', ["no teacher 'nowhere'"]),
+    ('--steps 3 --start-from {2} --teacher random --relation.norm features', ['step 2 was trained with relation=']),
     ('--steps 1 --boxes tracking', ['volleyball_tracking_annotation']),
     ('--steps 1 --protocol val', ["no clip of split 'val'", '--protocol']),
     ('--steps 1 --warmup 1', ['warm-up']),
@@ -73,10 +73,43 @@ def test_train_refuses(made, tmp_path, argv, says):
     refused('train', *SMALL, '--data', made/'data', '--out', tmp_path/'run', *argv.split(), says=says)
     assert not list(tmp_path.rglob('*.*'))
 
-@pytest.mark.parametrize('argv', ['--epochs 0', '--epochs x', '--bs 0', '--lr nan', '--wd -1', '--workers -1', '--size 0 80', '--width 0', '--graphs 0', '--r 0', '--layers -1', '--steps 4'])
-def test_numbers_out_of_range(argv, capsys):
-    with pytest.raises(SystemExit) as e: main(['train', '--data', 'x', '--out', 'y', *argv.split()])
-    assert e.value.code == 2 and argv.split()[0] in capsys.readouterr().err
+@pytest.mark.parametrize('argv', ['--epochs 0', '--bs 0', '--lr nan', '--wd -1', '--workers -1', '--size 0 80', '--d 0', '--relation.n_graphs 0', '--r 0', '--layers -1', '--steps 4'])
+def test_numbers_out_of_range(made, tmp_path, argv):
+    name = argv.split()[0].removeprefix('--').removeprefix('relation.').rstrip('s')
+    refused('train', *SMALL, '--data', made/'data', '--out', tmp_path/'run', '--teacher', 'none', *argv.split(), says=[name])
+    assert not list(tmp_path.iterdir())
+
+def test_a_word_for_a_number(capsys):
+    with pytest.raises(SystemExit) as e: main(['train', '--data', 'x', '--out', 'y', '--epochs', 'x'])
+    assert e.value.code == 2 and '--epochs' in capsys.readouterr().err
+
+@pytest.mark.parametrize('old', sorted(RENAMED))
+def test_an_option_of_0_1_0_names_the_new_one(made, tmp_path, old):
+    refused('train', *SMALL, '--data', made/'data', '--out', tmp_path/'run', old, says=[f'{old} of aclip 0.1.0 is now {RENAMED[old]}'])
+
+def test_bare_command_prints_help(capsys):
+    with pytest.raises(SystemExit) as e: main([])
+    assert e.value.code == 0 and all(name in capsys.readouterr().out for name in ('train', 'label-errors')[:1])
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_option_has_a_description_and_a_default(name):
+    for action in command_parser(name)._actions:
+        assert action.help, (name, action.option_strings)
+        if action.option_strings and not action.required and '--help' not in action.option_strings: assert 'default' in action.help, (name, action.option_strings, action.help)
+
+def test_the_file_of_a_run_repeats_it(made, tmp_path):
+    file = made/'run/config.json'
+    status,_,err = aclip('train', '--config', file, '--out', tmp_path/'again', '--quiet')
+    assert status == 0, err
+    for step in STEPS: assert best_of(tmp_path/'again', step).read_bytes() == best(made, step).read_bytes()
+
+def test_settings_in_toml(made, tmp_path):
+    file = tmp_path/'run.toml'
+    file.write_text(f'out = "{tmp_path/"run"}"\nsteps = [1]\nprotocol = "overfit"\n[source]\ndata = "{made/"data"}"\navailable = true\nworkers = 0\n'
+                    '[model]\nbackbone = "test_resnet"\nout_indices = [2]\nd = 16\nsize = [45, 80]\n[weights]\npretrained = false\n[recipe]\nepochs = 1\nbs = 2\n')
+    assert [r['recipe']['epochs'] for r in aclip_json('train', '--config', file)] == [1]
+    file.write_text(file.read_text().replace('epochs', 'epoks'))
+    refused('train', '--config', file, says=['run.toml', "no setting 'recipe.epoks'"])
 
 def copy_run(made, tmp_path):
     run = shutil.copytree(made/'run', tmp_path/'run')
@@ -106,7 +139,7 @@ def test_the_same_command_goes_on(made, tmp_path):
     files = lambda: {f.relative_to(run): f.read_bytes() for f in run.rglob('*.safetensors')}
     before,times = files(),{s: (run/n/'run.json').stat().st_mtime_ns for s,n in STEPS.items()}
     (run/STEPS[2]/'run.json').unlink(); (run/STEPS[2]/'.last.safetensors.1.part').write_bytes(b'half')
-    r = aclip_json('train', *SMALL, '--data', made/'data', '--out', run, '--bank', made/'bank.safetensors')
+    r = aclip_json('train', *SMALL, '--data', made/'data', '--out', run, '--teacher', made/'bank.safetensors')
     assert [o['step'] for o in r] == [1, 2, 3] and files() == before
     assert [s for s,n in STEPS.items() if (run/n/'run.json').stat().st_mtime_ns != times[s]] == [2] and not [*run.rglob('*.part')]
 
@@ -128,15 +161,15 @@ def test_weights_that_cannot_be_fetched(made, tmp_path, monkeypatch):
     argv = [a for a in SMALL if a != '--tiny']
     refused('train', *argv, '--data', made/'data', '--out', tmp_path/'run', '--backbone', 'resnet18', '--steps', 1, says=['could not fetch the weights of resnet18', '--backbone-weights FILE', '--no-pretrained'])
 
-@pytest.mark.parametrize('how', ['--series', '--scratch'])
+@pytest.mark.parametrize('how', ['--method series', '--adapt scratch'])
 def test_other_text_branches(made, tmp_path, how):
     "Trained by the command, and read back from the file alone."
-    status,out,err = aclip('train', *SMALL, '--data', made/'data', '--out', tmp_path, '--steps', 3, '--from', best(made, 2), '--bank', made/'bank.safetensors', how, '--json', '--quiet')
+    status,out,err = aclip('train', *SMALL, '--data', made/'data', '--out', tmp_path, '--steps', 3, '--start-from', best(made, 2), '--teacher', made/'bank.safetensors', *how.split(), '--json', '--quiet')
     assert status == 0, err
     run, = json.loads(out)
     config = run['config']
-    assert (config['method'], config['text'].get('adapt', 'lora')) == {'--series': ('series', 'lora'), '--scratch': ('aclip', 'scratch')}[how]
-    assert run['teacher']['model'] == 'random' and ('kd_loss' in run['best']) == (how == '--scratch') and ('action_loss' in run['best']) == (how == '--series')
+    assert (config['method'], config['text'].get('adapt', 'lora')) == {'--method series': ('series', 'lora'), '--adapt scratch': ('aclip', 'scratch')}[how]
+    assert run['teacher']['model'] == 'random' and ('kd_loss' in run['best']) == (how == '--adapt scratch') and ('action_loss' in run['best']) == (how == '--method series')
     model = tmp_path/STEPS[3]/'best.safetensors'
     status,out,err = aclip('evaluate', '--model', model, '--data', made/'data', '--available', '--workers', 0, '--json', '--quiet')
     assert status == 0 and {'activity', 'activity_image', 'activity_text', 'action'} <= set(json.loads(out)), err
@@ -170,7 +203,7 @@ def test_a_place_that_cannot_be_written(made):
 
 def test_interrupt_is_no_traceback(monkeypatch):
     def stop(*_, **__): raise KeyboardInterrupt
-    monkeypatch.setattr('aclip.data.doctor.doctor', stop)
+    monkeypatch.setattr('aclip.data.doctor.detect_dataset', stop)
     assert aclip('doctor', '--data', 'x') == (130, '', 'aclip doctor: stopped\n')
 
 def test_a_reader_who_has_seen_enough():
@@ -180,7 +213,7 @@ def test_a_reader_who_has_seen_enough():
     assert p.stderr.read() == '' and p.wait() == 0
 
 def test_debug_shows_the_traceback():
-    with pytest.raises(ValueError, match='nowhere'): main(['evaluate', '--model', 'nowhere', '--data', 'x', '--debug'])
+    with pytest.raises(ValueError, match='no such folder'): main(['evaluate', '--model', 'nowhere', '--data', 'x', '--debug'])
 
 # --- predict -----------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from .clips import DataError
 from .datasets import Dataset, detect_dataset
 
-# %% ../../nbs/68a_data.source.ipynb #8302c16e
+# %% ../../nbs/68a_data.source.ipynb #d897f9dd
 @dataclass
 class ClipSource:
     "The dataset folder of a run, and how its clips are read."
@@ -22,7 +22,9 @@ class ClipSource:
     boxes:str='annotation' # 'annotation': boxes of the target frame; for Volleyball also 'tracking', or a tracks_normalized.pkl
     available:bool=False # use the clips whose frames are on disk instead of requiring all
     workers:int=2 # processes that decode frames; 0: decode in this one
-    def __post_init__(self): self.dataset = detect_dataset(self.data)
+    def __post_init__(self):
+        self.dataset = detect_dataset(self.data)
+        if self.workers < 0: raise ValueError(f'workers is {self.workers}; give a number from 0 up')
 
 # %% ../../nbs/68a_data.source.ipynb #13621571
 @patch(as_prop=True)

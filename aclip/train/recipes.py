@@ -30,7 +30,7 @@ class Recipe:
     weigh_actions:bool=True # weigh each action in its loss as the dataset's official code does
     def __post_init__(self): self.check()
 
-# %% ../../nbs/78_train.recipes.ipynb #987af79e
+# %% ../../nbs/78_train.recipes.ipynb #02cbc099
 @patch
 def check(self:Recipe):
     "`ValueError` for a value that cannot be trained with."
@@ -38,6 +38,9 @@ def check(self:Recipe):
     for name, low in lowest.items():
         value = getattr(self, name)
         if not value >= low: raise ValueError(f"recipe: {name} is {value}; give a number from {low} up")
+    if self.warmup >= self.epochs:
+        raise ValueError(f"the warm-up is {self.warmup} of {self.epochs} epochs; choose fewer epochs of warm-up, "
+                         "or more epochs")
 
 # %% ../../nbs/78_train.recipes.ipynb #9adf93d8
 RECIPES = {

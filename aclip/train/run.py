@@ -171,7 +171,7 @@ def read_clips(self:RunConfig)->tuple: # clips that train, clips that select
     selecting = self.source.read(protocol.select, self.model) if protocol.select else clips[::10]
     return clips, selecting
 
-# %% ../../nbs/21_train.run.ipynb #00a01f6f
+# %% ../../nbs/21_train.run.ipynb #c1439b1e
 @patch
 def to_dict(self:RunConfig)->dict: # plain JSON types
     "The whole description of the run."
@@ -181,7 +181,9 @@ def to_dict(self:RunConfig)->dict: # plain JSON types
     own = {name: value for name, value in vars(self).items() if name[0] != '_' and name not in parts}
     return plain({**parts, **own})
 
-def plain(value):
+def plain(
+    value, # anything that a run holds
+):
     "Paths as text, tuples as lists, inside dictionaries and lists too."
     if isinstance(value, dict): return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)): return [plain(v) for v in value]

@@ -6,8 +6,8 @@ Docs: https://aclip-gar.github.io/aclip/train.steps.html.md"""
 
 # %% auto #0
 __all__ = ['starting_points', 'check_ended', 'load_start', 'StepPlan', 'step_settings', 'step_key', 'bank_bytes', 'plan_steps',
-           'written_by', 'finished', 'step_loaders', 'step_note', 'step_callbacks', 'step_learner', 'train_step',
-           'step_record', 'step_model', 'train', 'train_text']
+           'written_by', 'finished', 'step_loaders', 'step_note', 'step_callbacks', 'step_learner', 'remove_leftovers',
+           'train_step', 'step_record', 'step_model', 'train', 'train_text']
 
 # %% ../../nbs/22_train.steps.ipynb #95588adc
 import contextlib
@@ -230,7 +230,14 @@ def step_learner(
     make = backbone_learner if plan.step == 1 else relation_learner
     return make(dls, model, weights, action_weight=recipe.action_weight, **common)
 
-# %% ../../nbs/22_train.steps.ipynb #a31ddc98
+# %% ../../nbs/22_train.steps.ipynb #e1ffb1b2
+def remove_leftovers(
+    folder:Path, # of a step that is about to be trained
+):
+    "Delete the record and the half-written files that an earlier run of this step has left."
+    for file in (folder/'run.json', *folder.glob('.*.part')): file.unlink(missing_ok=True)
+
+# %% ../../nbs/22_train.steps.ipynb #73d51d60
 def train_step(
     plan:StepPlan, # the step
     model:nn.Module, # its model
@@ -241,8 +248,8 @@ def train_step(
     start = time.time()
     writes = not rank_distrib()
     progress = progress and writes
-    if writes: (plan.folder/'run.json').unlink(missing_ok=True)
-    if progress: print(f"{plan.recipe.name}: {len(clips[0])} clips, {plan.recipe.epochs} epochs")
+    if writes: remove_leftovers(plan.folder)
+    if progress: print(f"{plan.folder}: {len(clips[0])} clips, {plan.recipe.epochs} epochs")
     with contextlib.ExitStack() as stack:
         learn = step_learner(plan, step_loaders(plan, model, clips, stack, progress), model)
         if not progress:
@@ -268,7 +275,7 @@ def step_record(
                 seconds=seconds, recipe=asdict(plan.recipe), config=plan.config.to_dict(),
                 **step_note(plan), **machine_info())
 
-# %% ../../nbs/22_train.steps.ipynb #cb93d020
+# %% ../../nbs/22_train.steps.ipynb #6b1c7d56
 def step_model(
     plan:StepPlan, # the step
 )->nn.Module: # its model, untrained
@@ -288,17 +295,17 @@ def train(
     clips = run.read_clips()
     plans = plan_steps(run, clips)
     records = {plan.step: finished(plan) for plan in plans}
-    if not rank_distrib(): write_json(run.out/'config.json', run.to_dict())
     for plan in plans:
         if records[plan.step] is not None: continue
         set_seed(run.seed)
-        records[plan.step] = train_step(plan, step_model(plan), clips, progress)
+        model = step_model(plan)
+        if not rank_distrib(): write_json(run.out/'config.json', run.to_dict())
+        records[plan.step] = train_step(plan, model, clips, progress)
     return [*records.values()]
 
-# %% ../../nbs/22_train.steps.ipynb #b5c79de4
+# %% ../../nbs/22_train.steps.ipynb #639681c0
 def train_text(
     records:list[dict], # as from `train`
-    out:Path, # folder of the run
 )->str: # a line for each step
     "What `aclip train` prints."
     lines = []
@@ -307,4 +314,4 @@ def train_text(
         what = 'MCA on training clips' if select in (None, 'train') else 'best MCA'
         lines.append(f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, "
                      f"{what} {100*r['best']['mca']:.1f} ({r['protocol']})")
-    return '\n'.join([*lines, f'checkpoints in {out}'])
+    return '\n'.join(lines)
