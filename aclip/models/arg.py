@@ -222,8 +222,8 @@ def interactions(self:ARGRelation,
     mask:Tensor=None, # (B, N), True for a real actor
 )->dict[str,Tensor]: # 'graphs': (B, N, N), rows of real actors sum to 1, padded ones are zero
     "How much each actor attends to each other, over all graphs and frames; for Fig. 6."
-    B,_,N,_ = x.shape
     A = self.graphs(*self._nodes(x, boxes, mask))
+    B,_,N,_ = x.shape
     # (B, groups, graphs, frames s, actors i, frames t, actors j)
     A = A.unflatten(0, (B, -1)).unflatten(-1, (-1, N)).unflatten(-3, (-1, N))
     R = A.sum(-2).mean((1, 2, 3))
