@@ -93,7 +93,7 @@ def test_more_frames_change_no_annotation(tmp_path):
 # --- the official layout --------------------------------------------------------
 
 @pytest.mark.parametrize('boxes', ['annotation', 'tracking'])
-def test_doctor_is_content(whole, boxes):
+def test_doctor_finds_only_notes(whole, boxes):
     r = doctor(whole, boxes=boxes, decode=True, progress=False)
     assert {f.level for f in r.findings} == {'note'} and all('is a part of it' in f.message for f in r.findings), r
     assert all(r.splits[s] for s in ('train', 'val', 'test')) and not r.incomplete and not r.without_frames and sum(r.splits.values()) == 16
@@ -180,14 +180,14 @@ def test_bodies_stay_whole(action):
 def test_captions_match_labels(whole):
     shirts = Counter()
     for c in read(whole):
-        said = read_captions(c)
-        assert len(said) == len(c.actions) and all(t.endswith((', facing left', ', facing right')) for t in said)
-        for a, text in zip(c.actions, said): assert PHRASES[ACTIONS[a]] in text and sum(p in text for p in PHRASES.values()) == 1
-        worn = {text.split(' in ')[1].split()[0].strip(',') for text in said}
+        captions = read_captions(c)
+        assert len(captions) == len(c.actions) and all(t.endswith((', facing left', ', facing right')) for t in captions)
+        for a, text in zip(c.actions, captions): assert PHRASES[ACTIONS[a]] in text and sum(p in text for p in PHRASES.values()) == 1
+        worn = {text.split(' in ')[1].split()[0].strip(',') for text in captions}
         assert len(worn) == 2; shirts.update(worn)
     assert len(shirts) > 3
 
-def test_captions_say_where_players_look():
+def test_captions_name_the_side_that_players_face():
     right = np.array([faces_right(make_scene(i, i%10, ACTIVITIES[i%8], WORLD)) for i in range(40)]) # two teams at a net
     assert right[:, :6].mean() > .8 and right[:, 6:].mean() < .2
 

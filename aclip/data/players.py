@@ -73,7 +73,7 @@ def _leg(thigh, shin, out):
     knee = .45*_along(thigh)
     return [.12*out, .12*out + knee, .14*out + knee + .46*_along(shin)]
 
-# %% ../../nbs/74_data.players.ipynb #6c2cf258
+# %% ../../nbs/74_data.players.ipynb #df7372fc
 def _bones(pose):
     "Joints about the hip, before the body is tipped (..., 15, 3)."
     lean, ul, fl, ur, fr, tl, sl, tr, sr, _, spread, _ = np.moveaxis(pose, -1, 0)
@@ -146,7 +146,7 @@ def _draw_head(draw, centre, m, kit):
     draw.ellipse((x-r, y-r, x+r, y+r), kit.skin)
     draw.pieslice((x-r, y-r, x+r, y+r), 180, 360, kit.hair)
 
-# %% ../../nbs/74_data.players.ipynb #ed894370
+# %% ../../nbs/74_data.players.ipynb #6684f048
 def draw_person(
     draw:ImageDraw.ImageDraw, # of the picture
     px:np.ndarray, # pixels of `JOINTS` (15, 2)
@@ -191,7 +191,7 @@ def _strength(action, t):
     if action == 'falling': return 1/(1+np.exp(-(t+.2)/.08))
     return np.exp(-(t/.28)**2/2)
 
-# %% ../../nbs/74_data.players.ipynb #829bb4b7
+# %% ../../nbs/74_data.players.ipynb #90aeb1c7
 def motion(
     action:str, # a name of `POSES`
     t:np.ndarray, # seconds from the target frame (F,)
