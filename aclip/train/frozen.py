@@ -1,4 +1,4 @@
-"""A frozen image branch says the same about a frame in every epoch: run it once, and train on what it said.
+"""A frozen backbone gives the same features for a frame in every epoch: compute them once, and train from what was stored.
 
 Docs: https://aclip-gar.github.io/aclip/train.frozen.html.md"""
 
@@ -8,14 +8,14 @@ Docs: https://aclip-gar.github.io/aclip/train.frozen.html.md"""
 __all__ = ['KINDS', 'fingerprint', 'FrozenPart', 'StoredClips', 'FromCrops']
 
 # %% ../../nbs/81_train.frozen.ipynb #90cf91ef
-from contextlib import contextmanager
-from hashlib import sha256
 import torch
+from contextlib import contextmanager
 from fastcore.basics import patch
+from hashlib import sha256
 from torch import nn, Tensor
+from ..data.loaders import ClipDataset
 from ..models.backbone import ActorFeatures, PersonFeatures
 from ..models.base import BaseModel
-from ..data.loaders import ClipDataset
 
 # %% ../../nbs/81_train.frozen.ipynb #2eae5930
 @torch.no_grad()
@@ -23,33 +23,49 @@ def fingerprint(
     module:nn.Module, # any module
 )->str: # sixteen hexadecimal digits
     "A short hash of all weights and statistics inside a module."
-    h,state = sha256(),module.state_dict()
-    aside = {n: b for n,b in module.named_buffers() if n not in state}    # in no checkpoint, such as the mean of pixels
-    for name,t in {**state, **aside}.items(): h.update(f'{name} {tuple(t.shape)} {t.dtype}'.encode()); h.update(t.cpu().contiguous().numpy().tobytes())
+    tensors = dict(module.state_dict())
+    for name,buffer in module.named_buffers(): tensors.setdefault(name, buffer)
+    h = sha256()
+    for name,t in tensors.items():
+        h.update(f'{name} {tuple(t.shape)} {t.dtype}'.encode())
+        h.update(t.cpu().contiguous().numpy().tobytes())
     return h.hexdigest()[:16]
 
 # %% ../../nbs/81_train.frozen.ipynb #df0a7020
-KINDS = ('crops', 'actors')                          # before the embedding, for steps 2 and 3; after it, for step 3
+# Before the embedding, for steps two and three; after it, for step three.
+KINDS = ('crops', 'actors')
 
 class FrozenPart:
-    "What of an image branch is computed once: up to the crops of actors, or all that `embed` does."
+    "What of an image branch is computed once: up to the crops of actors, or all of `embed`."
     def __init__(self,
         model:nn.Module, # an image branch, or an `ActivityCLIP` around one
         kind:str, # 'crops' or 'actors'
     ):
-        if kind not in KINDS: raise ValueError(f"the kind of stored features is {kind!r}; choose {' or '.join(KINDS)}")
-        self.branch,self.kind = getattr(model, 'base', model),kind
+        self.branch = getattr(model, 'base', model)
         self.features = getattr(self.branch, 'features', self.branch)
-        if type(self.features) not in (ActorFeatures, PersonFeatures):
-            raise ValueError(f"{type(self.features).__name__} does not run a backbone over each frame by itself, so nothing can be computed once; train it without a store")
-        if kind == 'actors' and type(self.branch).embed is not BaseModel.embed:
-            raise ValueError(f"{type(self.branch).__name__} has an embed of its own, which may look at more than one frame; store 'crops' of it")
+        self.kind = kind
+        self._check()
+
+# %% ../../nbs/81_train.frozen.ipynb #58ace716
+@patch
+def _check(self:FrozenPart):
+    "`ValueError` for a model whose features need more than one frame, or no backbone."
+    if self.kind not in KINDS:
+        kinds = ' or '.join(KINDS)
+        raise ValueError(f"the kind of stored features is {self.kind!r}; choose {kinds}")
+    if type(self.features) not in (ActorFeatures, PersonFeatures):
+        raise ValueError(f"{type(self.features).__name__} does not run a backbone over each frame "
+                         "by itself, so nothing can be computed once; train it without a store")
+    if self.kind == 'actors' and type(self.branch).embed is not BaseModel.embed:
+        raise ValueError(f"{type(self.branch).__name__} has an embed of its own, "
+                         "which may look at more than one frame; store 'crops' of it")
 
 # %% ../../nbs/81_train.frozen.ipynb #2a094014
 @patch(as_prop=True)
 def modules(self:FrozenPart)->nn.ModuleList: # backbone, or features and LayerNorm
-    "All whose weights matter for what is stored."
-    return nn.ModuleList([self.features.backbone] if self.kind == 'crops' else [self.features, self.branch.norm])
+    "All modules whose weights matter for what is stored."
+    crops = self.kind == 'crops'
+    return nn.ModuleList([self.features.backbone] if crops else [self.features, self.branch.norm])
 
 @patch(as_prop=True)
 def width(self:FrozenPart)->int: # C size^2, or D
@@ -57,8 +73,8 @@ def width(self:FrozenPart)->int: # C size^2, or D
     return self.features.embedding.in_features if self.kind == 'crops' else self.branch.d
 
 @patch(as_prop=True)
-def fingerprint(self:FrozenPart)->str: # names the part and its weights
-    "By this, what is stored is told from what another model says."
+def fingerprint(self:FrozenPart)->str: # names the way of cropping, the backbone and its weights
+    "Distinguishes features of one model from those of another."
     f = self.features
     return f'{type(f).__name__}-{f.size}-{f.backbone.name}-{fingerprint(self.modules)}'
 
@@ -70,19 +86,25 @@ def __call__(self:FrozenPart,
     boxes:Tensor, # (B, T, N, 4) in 0..1
     mask:Tensor, # (B, N), True for a real actor
 )->Tensor: # (B, T, N, width)
-    "Crops or actor features, zero where nobody is."
-    if any(m.training for part in self.modules for m in part.modules()): raise ValueError(f"{self.kind} cannot be stored in training mode, where BatchNorm changes with every batch; call eval() first")
-    x = self.features.crops(frames, boxes) if self.kind == 'crops' else self.branch.embed(frames, boxes, mask)
+    "Crops or actor features, zero at padded actors."
+    if any(m.training for part in self.modules for m in part.modules()):
+        raise ValueError(f"{self.kind} cannot be stored in training mode, "
+                         "where BatchNorm changes with every batch; call eval() first")
+    if self.kind == 'crops': x = self.features.crops(frames, boxes)
+    else: x = self.branch.embed(frames, boxes, mask)
     return x*mask[:, None, :, None]
 
 # %% ../../nbs/81_train.frozen.ipynb #c7688496
 class StoredClips(ClipDataset):
-    "Clips as tuples of tensors, with stored features (T, n_actors, width) where frames were."
+    "Clips as tuples of tensors, with stored features (T, n_actors, width) in place of frames."
     def __init__(self,
         dataset:ClipDataset, # the same clips with their frames
         stored:list[Tensor], # of each clip (F, n_actors, width), all frames of its window
     ):
-        self.clips,self.size,self.n_frames,self.train = dataset.clips,None,dataset.n_frames,dataset.train     # checked before, and a check draws frames
+        self.clips = dataset.clips
+        self.size = None
+        self.n_frames = dataset.n_frames
+        self.train = dataset.train
         self.stored = stored
     def item(self,
         i:int, # number of the clip
@@ -90,19 +112,22 @@ class StoredClips(ClipDataset):
     )->tuple: # features, boxes, activity, actions
         "A clip at these positions."
         c = self.clips[i]
-        return self.stored[i][t], torch.from_numpy(c.boxes[t]), torch.tensor(c.activity), torch.tensor(c.actions)
+        boxes = torch.from_numpy(c.boxes[t])
+        return self.stored[i][t], boxes, torch.tensor(c.activity), torch.tensor(c.actions)
 
 # %% ../../nbs/81_train.frozen.ipynb #a02751a8
 class FromCrops(nn.Module):
-    "Actor features that begin where stored crops end: at the embedding."
+    "Actor features from stored crops: the embedding alone."
     def __init__(self,
         features:ActorFeatures, # whose backbone and embedding are shared
     ):
         super().__init__()
-        self.backbone,self.embedding,self.d = features.backbone,features.embedding,features.d
+        self.backbone = features.backbone
+        self.embedding = features.embedding
+        self.d = features.d
     def forward(self,
         crops:Tensor, # (B, T, N, C size^2), in place of frames
-        boxes:Tensor, # (B, T, N, 4), not looked at again
+        boxes:Tensor, # (B, T, N, 4), not used
     )->Tensor: # (B, T, N, D)
         "The embedding of crops."
         return self.embedding(crops.to(self.embedding.weight.dtype))
@@ -111,13 +136,17 @@ class FromCrops(nn.Module):
 @patch
 @contextmanager
 def replaced(self:FrozenPart):
-    "For a `with` block: the image branch takes what was stored in place of frames."
-    if self.kind == 'crops':
-        self.branch.features = FromCrops(self.features)
-        try: yield
-        finally: self.branch.features = self.features
-    else:
-        dtype = next(self.branch.parameters()).dtype
-        self.branch.embed = lambda stored, boxes, mask=None: stored.to(dtype)
-        try: yield
-        finally: del self.branch.embed                      # the class has one
+    "For a `with` block: the image branch takes stored features in place of frames."
+    branch = self.branch
+    if self.kind == 'crops': branch.features = FromCrops(self.features)
+    else: branch.embed = _cast_to(next(branch.parameters()).dtype)
+    try: yield
+    finally:
+        if self.kind == 'crops': branch.features = self.features
+        # the method of the class is there again
+        else: del branch.embed
+
+def _cast_to(dtype):
+    "An `embed` that returns stored actor features in this format."
+    def embed(stored, boxes, mask=None): return stored.to(dtype)
+    return embed
