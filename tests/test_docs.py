@@ -1,4 +1,4 @@
-"Pages have names and an order of their own, every link and picture leads somewhere, and the README is nbs/index.ipynb."
+"Pages have names and an order of their own, their outputs are worth showing, links and pictures lead somewhere, and the README is nbs/index.ipynb."
 import ast, json, re
 from functools import lru_cache
 from pathlib import Path
@@ -103,6 +103,26 @@ def test_picture(path):
 def test_pictures_have_alt_text(path):
     bad = re.findall(r'!\[\s*\]\([^)]*\)', prose(path)) + [t for t in re.findall(r'<img[^>]*>', prose(path)) if not re.search(r'alt="[^"]+"', t)]
     assert not bad, f'{path.name}: describe the picture in words: {bad}'
+
+
+# Stored outputs
+
+UNWANTED = {'a skip message': r'\bskip(?:ped|ping|s)?\b', 'an address in memory': r'\bat 0x[0-9a-f]{6,}', 'a warning': r'\b\w*Warning:',
+            'nothing': r'^\s*$', 'a folder of this machine': r'/(?:tmp|root|home|work)/'}
+
+def shown(output):
+    "What a reader sees of an output, as text."
+    if output['output_type'] == 'stream': return ''.join(output['text'])
+    data = output.get('data', {})
+    if any(k.startswith('image/') for k in data): return 'a picture'
+    return ''.join(next((data[k] for k in ('text/markdown', 'text/html', 'text/plain') if k in data), ''))
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_stored_outputs(path):
+    outputs = [o for c in cells(path) for o in c.get('outputs', ())]
+    assert not [o for o in outputs if o.get('name') == 'stderr'], f'{path.name} shows what was printed to standard error'
+    found = [f'{what}: {shown(o)[:90]!r}' for o in outputs for what, pattern in UNWANTED.items() if re.search(pattern, shown(o))]
+    assert not found, f'{path.name} shows ' + '; '.join(found)
 
 
 # Links
