@@ -23,7 +23,7 @@ METHODS = dict(
     series=SeriesCLIP,
 )
 
-# %% ../nbs/50_config.ipynb #f12435a5
+# %% ../nbs/50_config.ipynb #e83fa5ab
 @dataclass
 class Config:
     "All that is needed to build a model and to feed it."
@@ -33,16 +33,21 @@ class Config:
     model:str='arg' # base model
     features:str='actor' # kind of actor features
     backbone:str='inception_v3' # timm name; None for features 'boxes', which have none
-    out_indices:list[int]=None # which of timm's feature maps; None: Mixed_5d and Mixed_6e of Inception-v3, else the last
+    # which of timm's feature maps; None: Mixed_5d and Mixed_6e of Inception-v3, else the last
+    out_indices:list[int]=None
     d:int=None # width D of actor features; None: the base model's, 128 for boxes alone
-    crop:int=None # bins per side of RoIAlign, for features 'person' pixels per side; None: 5, or 48 pixels
+    # bins per side of RoIAlign, for features 'person' pixels per side; None: 5, or 48 pixels
+    crop:int=None
     geometry:list[str]=None # for features 'boxes', which numbers describe a box; None: all
     dropout:float=0.3 # before the classifiers
-    size:tuple[int,int]=(720, 1280) # height and width to which frames are resized; None for features 'boxes'
-    n_frames:tuple[int,int]=None # frames per clip in training and in testing; None: the base model's
+    # height and width to which frames are resized; None for features 'boxes'
+    size:tuple[int,int]=(720, 1280)
+    # frames per clip in training and in testing; None: the base model's
+    n_frames:tuple[int,int]=None
     n_actors:int=12 # places for actors in a frame
     relation:dict=field(default_factory=dict) # further arguments of the base model
-    text:dict=field(default_factory=dict) # further arguments of the text branch; no r: the base model's
+    # further arguments of the text branch; no r: the base model's
+    text:dict=field(default_factory=dict)
     method:str='aclip' # how the text branch is added
     def __post_init__(self): self.complete()
 

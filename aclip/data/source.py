@@ -14,12 +14,14 @@ from fastcore.basics import patch
 from .clips import DataError
 from .datasets import Dataset, detect_dataset
 
-# %% ../../nbs/68a_data.source.ipynb #d897f9dd
+# %% ../../nbs/68a_data.source.ipynb #5db531cf
 @dataclass
 class ClipSource:
     "The dataset folder of a run, and how its clips are read."
     data:Path # dataset folder in the official layout of Volleyball or Collective Activity
-    boxes:str='annotation' # 'annotation': boxes of the target frame; for Volleyball also 'tracking', or a tracks_normalized.pkl
+    # 'annotation': boxes of the target frame; for Volleyball also 'tracking', or a
+    # tracks_normalized.pkl
+    boxes:str='annotation'
     available:bool=False # use the clips whose frames are on disk instead of requiring all
     workers:int=2 # processes that decode frames; 0: decode in this one
     def __post_init__(self):

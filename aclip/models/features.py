@@ -20,27 +20,30 @@ from .fusion import EarlyFusion, MiddleFrame
 from .i3d import I3D, ClipFeatures, load_i3d
 from ..text.teachers import TRUNK
 
-# %% ../../nbs/49_models.features.ipynb #e8cb3341
+# %% ../../nbs/49_models.features.ipynb #93e46d07
 @dataclass(frozen=True)
 class FeatureKind:
     "A kind of actor features."
     description:str # for help texts
     build:Callable=None # (d, config, weights) -> feature module; None: made of `parts`
     parts:tuple[str,...]=() # kinds that are joined
-    fused:bool=False # parts are joined into one feature; False: each part has an image branch of its own
+    # parts are joined into one feature; False: each part has an image branch of its own
+    fused:bool=False
     pixels:bool=True # are frames read?
     whole_clip:bool=False # are all frames of a clip needed at the same time?
     backbone:bool=True # does a timm backbone look at frames?
     motion:bool=False # does I3D look at clips?
-    storable:bool=False # does the backbone run over each frame by itself, so that its output can be stored?
+    # does the backbone run over each frame by itself, so that its output can be stored?
+    storable:bool=False
     crop:int=5 # bins per side of RoIAlign; for `person` pixels per side
 
-# %% ../../nbs/49_models.features.ipynb #fd241503
+# %% ../../nbs/49_models.features.ipynb #8b8fc96f
 @dataclass
 class Weights:
     "Where the first weights of the feature modules come from."
     pretrained:bool=True # load ImageNet weights of the backbone from timm's hub
-    backbone_weights:Path=None # file of the backbone's weights, 'tiny' for the tiny CLIP's; None: none
+    # file of the backbone's weights, 'tiny' for the tiny CLIP's; None: none
+    backbone_weights:Path=None
     i3d_weights:Path=None # local file of I3D's RGB weights; None: random weights
 
     @property
