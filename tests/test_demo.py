@@ -6,7 +6,7 @@ from helpers import DATA, aclip, aclip_json
 from aclip.checkpoint import CheckpointError, read_meta
 from aclip.train.commands import evaluate
 from aclip.evidence.demo import IMAGE, TRAINING, WITH, WITHOUT, demo, demo_config, summary
-from aclip.text.tiny_clip import tiny_bank
+from aclip.text.teachers import tiny_bank
 
 SMALL = dict(seeds=[3], clips=16, videos=4, size=(90, 160), training={s: dict(epochs=2, warmup=.2) for s in TRAINING}, progress=False)
 

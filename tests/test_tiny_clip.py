@@ -11,7 +11,8 @@ from aclip.text.clip import clip_loss, clip_probs
 from aclip.data.synthetic import make_world
 from aclip.data.volleyball_annotation import ACTIONS
 from aclip.data.volleyball import read_volleyball
-from aclip.text.tiny_clip import BANK, RECIPE, TRUNK, bank_of, crops_and_captions, new_clip, pixels, save_tiny, tiny_bank, tokenize, train_clip, train_tiny, zero_shot
+from aclip.text.teachers import BANK, TRUNK, tiny_bank
+from aclip.text.tiny_clip import RECIPE, bank_of, crops_and_captions, new_clip, pixels, save_tiny, tokenize, train_clip, train_tiny, zero_shot
 
 RECORD = Path(__file__).resolve().parents[1]/'nbs/results/tiny_clip.json'
 
