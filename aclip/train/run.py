@@ -105,7 +105,8 @@ def check(self:RunConfig):
 def check_teacher(self:RunConfig):
     "`ValueError` if the method needs a teacher, or if the teacher does not fit."
     if self.model.method == 'series' and 3 in self.steps and self.bank is None:
-        raise ValueError("the series baseline reads the text features of actions: give it a teacher by --teacher")
+        raise ValueError("the series baseline reads the text features of actions: "
+                         "give it a teacher by --teacher")
     self.bank
 
 @patch
@@ -113,8 +114,8 @@ def check_start(self:RunConfig):
     "`ValueError` if the checkpoints to start from do not fit the steps."
     first = self.model.first_step
     if self.start_from and self.steps[0] == first:
-        raise ValueError(f"step {first} builds on no checkpoint, but --start-from is {self.start_from[0]}; "
-                         f"leave it out, or leave step {first} out of --steps")
+        raise ValueError(f"step {first} builds on no checkpoint, but --start-from is "
+                         f"{self.start_from[0]}; leave it out, or leave step {first} out of --steps")
     pair = self.model.kind.parts and not self.model.kind.fused
     if pair and (self.steps[0] < 3 or not self.start_from):
         raise ValueError(f"{LATE_FUSION}: --features late --steps 3 --start-from MIDDLE CLIP")
@@ -126,8 +127,8 @@ def check_store(self:RunConfig):
     name = self.model.features
     kind = self.model.kind
     if not kind.pixels:
-        raise ValueError(f"features {name!r} read no frame and have no backbone, so there is nothing "
-                         "to store; leave the store out")
+        raise ValueError(f"features {name!r} read no frame and have no backbone, "
+                         "so there is nothing to store; leave the store out")
     if not kind.storable:
         raise ValueError(f"features {name!r} do not run a backbone over each frame by itself, "
                          "so nothing can be computed once; leave the store out")
@@ -135,8 +136,8 @@ def check_store(self:RunConfig):
         raise ValueError("step 1 trains the backbone, so a store has nothing for it; "
                          "leave the store out, or train step 2 or 3 too")
     if self.feature_store.kind == 'actors' and 2 in self.steps:
-        raise ValueError(f"{self.feature_store.folder} stores actors, but step 2 trains the embedding that "
-                         "makes them; give a store of crops, or another folder")
+        raise ValueError(f"{self.feature_store.folder} stores actors, but step 2 trains the "
+                         "embedding that makes them; give a store of crops, or another folder")
 
 # %% ../../nbs/21_train.run.ipynb #37317402
 @patch
@@ -172,8 +173,8 @@ def read_clips(self:RunConfig)->tuple: # clips that train, clips that select
     shown = {c.activity for c in clips}
     if len(shown) < 2:
         name = self.model.activities[shown.pop()]
-        raise DataError(f"{self.source.data}: all {len(clips)} training clips show one activity, {name}; "
-                        "there is nothing to tell apart. Check the split and its annotations.")
+        raise DataError(f"{self.source.data}: all {len(clips)} training clips show one activity, "
+                        f"{name}; there is nothing to tell apart. Check the split and its annotations.")
     selecting = self.source.read(protocol.select, self.model) if protocol.select else clips[::10]
     return clips, selecting
 
@@ -182,9 +183,11 @@ def read_clips(self:RunConfig)->tuple: # clips that train, clips that select
 def to_dict(self:RunConfig)->dict: # plain JSON types
     "The whole description of the run."
     store = self.feature_store
-    parts = dict(source=asdict(self.source), model=self.model.to_dict(), weights=asdict(self.weights),
-                 distill=asdict(self.distill), store=None if store is None else str(store.folder))
-    own = {name: value for name, value in vars(self).items() if name[0] != '_' and name not in parts}
+    parts = dict(source=asdict(self.source), model=self.model.to_dict(),
+                 weights=asdict(self.weights), distill=asdict(self.distill),
+                 store=None if store is None else str(store.folder))
+    public = {name: value for name, value in vars(self).items() if name[0] != '_'}
+    own = {name: value for name, value in public.items() if name not in parts}
     return plain({**parts, **own})
 
 def plain(
@@ -203,7 +206,8 @@ def from_dict(cls:RunConfig,
     d = dict(settings)
     source = ClipSource(**d.pop('source'))
     if d.get('teacher') == 'none': d['teacher'] = None
-    parts = dict(weights=Weights(**d.pop('weights', {})), distill=Distillation(**d.pop('distill', {})))
+    parts = dict(weights=Weights(**d.pop('weights', {})),
+                 distill=Distillation(**d.pop('distill', {})))
     return cls(source, model_for(source, **d.pop('model', {})), **d, **parts)
 
 def model_for(

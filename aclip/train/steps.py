@@ -57,10 +57,11 @@ def check_ended(
     "`CheckpointError` if the step before is not there, or has not ended."
     if not path.is_file():
         raise CheckpointError(f"step {step} builds on step {step - 1}, but there is no {path}; "
-                              f"train step {step - 1} too, or give its checkpoint with --start-from")
+                              f"train step {step - 1} too, or give its checkpoint with "
+                              "--start-from")
     if not path.with_name('run.json').is_file():
-        raise CheckpointError(f"step {step} builds on step {step - 1}, but in {path.parent} that has not "
-                              "ended; run it again, or give a checkpoint of it with --start-from")
+        raise CheckpointError(f"step {step} builds on step {step - 1}, but in {path.parent} that "
+                              "has not ended; run it again, or give a checkpoint of it with --start-from")
 
 # %% ../../nbs/22_train.steps.ipynb #02d12c68
 def load_start(
@@ -110,8 +111,8 @@ def step_settings(
 )->list: # JSON-ready
     "The settings that decide what a step ends in."
     run = plan.run
-    settings = [plan.config.to_dict(), asdict(plan.recipe), run.protocol, str(run.source.boxes), run.seed,
-                run.augment, run.precision]
+    settings = [plan.config.to_dict(), asdict(plan.recipe), run.protocol, str(run.source.boxes),
+                run.seed, run.augment, run.precision]
     if plan.store is not None: settings.append(plan.store.numbers)
     if plan.step == 3: settings.append(asdict(run.distill))
     return settings
@@ -136,7 +137,8 @@ def bank_bytes(
     bank:TextBank, # a teacher
 )->bytes: # what distinguishes it from others
     "The contents of a text bank, for a hash."
-    return json.dumps([bank.labels, bank.prompts, bank.tau]).encode() + bank.features.numpy().tobytes()
+    settings = json.dumps([bank.labels, bank.prompts, bank.tau])
+    return settings.encode() + bank.features.numpy().tobytes()
 
 # %% ../../nbs/22_train.steps.ipynb #83496b7b
 def plan_steps(
@@ -170,8 +172,8 @@ def finished(
     if any(written_by(f) != plan.key for f in files):
         state = ('by a run with other arguments or data' if record.exists()
                  else 'of a run with other arguments or data that did not end')
-        raise CheckpointError(f"{folder} already holds {files[0].name} {state}; choose another --out, "
-                              "leave this step out of --steps, or give --overwrite")
+        raise CheckpointError(f"{folder} already holds {files[0].name} {state}; "
+                              "choose another --out, leave this step out of --steps, or give --overwrite")
     if folder/'best.safetensors' in files and record.exists(): return json.loads(record.read_text())
     make_folder(folder)
 
@@ -187,8 +189,8 @@ def step_loaders(
     config = plan.config
     workers = plan.run.source.workers if config.pixels else 0
     n_frames = (1, len(clips[1][0].frames)) if config.single_frames else config.n_frames
-    dls = clip_dls(*clips, bs=plan.recipe.bs, size=config.size, n_frames=n_frames, num_workers=workers,
-                   n_actors=config.n_actors, augment=plan.run.augmentation())
+    dls = clip_dls(*clips, bs=plan.recipe.bs, size=config.size, n_frames=n_frames,
+                   num_workers=workers, n_actors=config.n_actors, augment=plan.run.augmentation())
     if plan.store is None: return dls
     return stack.enter_context(on_store(model, dls, plan.store, workers, progress))
 
@@ -198,8 +200,9 @@ def step_note(
 )->dict: # JSON-ready
     "What a checkpoint records beside its configuration."
     run = plan.run
+    teacher = plan.bank.source if plan.bank is not None else None
     return dict(command=plan.key, seed=run.seed, protocol=run.protocol, videos=run.videos,
-                boxes=str(run.source.boxes), teacher=plan.bank.source if plan.bank is not None else None)
+                boxes=str(run.source.boxes), teacher=teacher)
 
 def step_callbacks(
     plan:StepPlan, # the step
@@ -312,6 +315,6 @@ def train_text(
     for r in records:
         select = PROTOCOLS[r['protocol']].select
         what = 'MCA on training clips' if select in (None, 'train') else 'best MCA'
-        lines.append(f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, {r['seconds']:.0f} s, "
-                     f"{what} {100*r['best']['mca']:.1f} ({r['protocol']})")
+        lines.append(f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, "
+                     f"{r['seconds']:.0f} s, {what} {100*r['best']['mca']:.1f} ({r['protocol']})")
     return '\n'.join(lines)
