@@ -79,6 +79,7 @@ def check_numbers(self:Config):
     if not 0 <= self.dropout < 1:
         raise ValueError(f"dropout is {self.dropout}; give a number from 0 to below 1")
 
+# %% ../nbs/50_config.ipynb #2745771a
 def check_choice(
     what:str, # what is chosen, for the message
     value:str, # the choice

@@ -109,7 +109,8 @@ def next_step(
     keys = _FEATURE_KEYS if config.step == 2 else _BASE_KEYS
     for name, a, b in _differences(before, config, keys):
         raise ValueError(f"step {before.step} was trained with {name}={a}, "
-                         f"step {config.step} asks for {b}; leave it as it was or train step {before.step} again")
+                         f"step {config.step} asks for {b}; leave it as it was "
+                         f"or train step {before.step} again")
     if config.step == 3: return METHODS[config.method](model, **config.text)
     new = create_model(config)
     load_state(new.features, unique_state(model.features), 'features of step 1')
@@ -132,5 +133,6 @@ def fuse_late(
     (middle, config), (clip, other) = (pair[part] for part in parts)
     for name, a, b in _differences(config, other, _PAIR_KEYS):
         raise ValueError("late fusion: the model with features 'middle' was trained with "
-                         f"{name}={a}, the one with features 'clip' with {b}; train one of them again")
+                         f"{name}={a}, the one with features 'clip' with {b}; "
+                         "train one of them again")
     return LateFusion(middle, clip), replace(config, features='late')
