@@ -59,7 +59,8 @@ def frame_features(
 )->Callable: # (d, config, weights) -> feature module
     "A builder for features that a timm backbone computes."
     def build(d, config, weights):
-        backbone = Backbone(config.backbone, weights.pretrained, weights.backbone_file, config.out_indices)
+        backbone = Backbone(config.backbone, weights.pretrained, weights.backbone_file,
+                            config.out_indices)
         return module(backbone, d, config.crop)
     return build
 
@@ -73,8 +74,8 @@ def motion_features(
         return ClipFeatures(load_i3d(I3D(), weights.i3d_weights), d, config.crop)
     if weights.pretrained:
         raise CheckpointError("I3D's weights cannot be fetched. Either give a local file of them "
-                              "(i3d_weights=FILE, --i3d-weights FILE), or start from random weights "
-                              "(pretrained=False, --no-pretrained)")
+                              "(i3d_weights=FILE, --i3d-weights FILE), or start from random "
+                              "weights (pretrained=False, --no-pretrained)")
     return ClipFeatures(I3D(), d, config.crop)
 
 def box_features(
@@ -87,12 +88,14 @@ def box_features(
 
 # %% ../../nbs/49_models.features.ipynb #e0c0b8c0
 FEATURES = dict(
-    actor=FeatureKind('the frame by the backbone, cut at the box', frame_features(ActorFeatures), storable=True),
+    actor=FeatureKind('the frame by the backbone, cut at the box', frame_features(ActorFeatures),
+                      storable=True),
     person=FeatureKind('the picture of the actor by the backbone, for small frames',
                        frame_features(PersonFeatures), storable=True, crop=48),
     boxes=FeatureKind('the box alone, no frame', box_features, pixels=False, backbone=False),
     middle=FeatureKind('the middle frame alone', frame_features(MiddleFrame)),
-    clip=FeatureKind('motion by I3D', motion_features, whole_clip=True, backbone=False, motion=True),
+    clip=FeatureKind('motion by I3D', motion_features, whole_clip=True, backbone=False,
+                     motion=True),
     early=FeatureKind('middle and clip as one feature', parts=('middle', 'clip'), fused=True,
                       whole_clip=True, motion=True),
     late=FeatureKind('scores of two models, on middle and on clip', parts=('middle', 'clip'),
@@ -106,7 +109,8 @@ def check_weights(
 ):
     "`ValueError` for a file of weights that these features do not load."
     kind = FEATURES[name]
-    files = (('backbone', weights.backbone_weights, kind.backbone), ('I3D', weights.i3d_weights, kind.motion))
+    files = (('backbone', weights.backbone_weights, kind.backbone),
+             ('I3D', weights.i3d_weights, kind.motion))
     for what, file, used in files:
         if file is not None and not used:
             raise ValueError(f"features {name!r} have no place for {what} weights from {file}; "
