@@ -4,15 +4,10 @@ from pathlib import Path
 import pytest
 from helpers import DATA, aclip, aclip_json
 from aclip.checkpoint import CheckpointError, read_meta
-<<<<<<< HEAD
-from aclip.train.commands import evaluate
-from aclip.evidence.demo import IMAGE, TRAINING, WITH, WITHOUT, demo, demo_config, summary
-=======
 from aclip.data.source import ClipSource
 from aclip.evaluate.evaluation import evaluate
 from aclip.evidence.demo import TRAINING, demo
 from aclip.evidence.demo_report import IMAGE, WITH, WITHOUT, summary
->>>>>>> t1
 from aclip.text.teachers import tiny_bank
 
 SMALL = dict(seeds=[3], clips=16, videos=4, size=(90, 160), training={s: dict(epochs=2, warmup=.2) for s in TRAINING}, progress=False)
