@@ -112,7 +112,8 @@ def build_run(
     run = resolve('train.run:RunConfig').from_dict(settings)
     if 3 in run.steps and run.model.method == 'aclip' and 'teacher' not in settings:
         raise ValueError("step 3 needs a teacher: make one with 'aclip text-bank --out "
-                         "bank.safetensors' and give --teacher bank.safetensors, or give --teacher none")
+                         "bank.safetensors' and give --teacher bank.safetensors, "
+                         "or give --teacher none")
     return run
 
 # %% ../nbs/20_cli.ipynb #eef26cb5
