@@ -14,6 +14,7 @@ import statistics
 from pathlib import Path
 import torch
 from fastai.torch_core import default_device
+from ..config import Config
 from ..data.loaders import clip_dl
 from ..data.source import ClipSource
 from ..data.volleyball_annotation import ACTIONS, ACTIVITIES
@@ -131,7 +132,7 @@ def clip_figures(
 # %% ../../nbs/98_evidence.demo_report.ipynb #3a0a34ca
 def boxes_figure(
     batch:list, # frames, boxes, mask, activity, actions of one clip, as from `clip_dl`
-    scores:Tensor, # scores of actions, (n_actors, n_actions)
+    scores:torch.Tensor, # scores of actions, (n_actors, n_actions)
     names:dict, # 'activity', 'activity_image', 'activity_text' -> predicted activity
     config:Config, # of the model
     clip:str, # name of the clip
@@ -144,7 +145,7 @@ def boxes_figure(
                        'the true action is in brackets.')
 
 def attention_figure(
-    model:nn.Module, # an `ActivityCLIP`
+    model:torch.nn.Module, # an `ActivityCLIP`
     batch:list, # as for `boxes_figure`
     names:dict, # as for `boxes_figure`
     config:Config, # of the model
