@@ -92,14 +92,14 @@ def value_type(
     if annotation in (list, tuple): return dict(nargs='*', type=str)
     return dict(type=annotation if annotation in (int, float, Path) else str)
 
-# %% ../nbs/20_cli.ipynb #066d5393
+# %% ../nbs/20_cli.ipynb #cb41eead
 def option_help(
     comment:str, # of the parameter
     default, # its default
     words:str=None, # the default in words, where it comes from elsewhere
 )->str: # one line
     "The comment of a parameter as a help text that names the default."
-    text = (comment or '').replace('None:', 'default:').replace('%', '%%')
+    text = ' '.join((comment or '').split()).replace('None:', 'default:').replace('%', '%%')
     if words: return f'{text}; default: {words}'
     plain = isinstance(default, (bool, int, float, str, list, tuple))
     if not plain or 'default' in text: return text

@@ -23,7 +23,7 @@ METHODS = dict(
     series=SeriesCLIP,
 )
 
-# %% ../nbs/50_config.ipynb #f12435a5
+# %% ../nbs/50_config.ipynb #e83fa5ab
 @dataclass
 class Config:
     "All that is needed to build a model and to feed it."
@@ -33,16 +33,21 @@ class Config:
     model:str='arg' # base model
     features:str='actor' # kind of actor features
     backbone:str='inception_v3' # timm name; None for features 'boxes', which have none
-    out_indices:list[int]=None # which of timm's feature maps; None: Mixed_5d and Mixed_6e of Inception-v3, else the last
+    # which of timm's feature maps; None: Mixed_5d and Mixed_6e of Inception-v3, else the last
+    out_indices:list[int]=None
     d:int=None # width D of actor features; None: the base model's, 128 for boxes alone
-    crop:int=None # bins per side of RoIAlign, for features 'person' pixels per side; None: 5, or 48 pixels
+    # bins per side of RoIAlign, for features 'person' pixels per side; None: 5, or 48 pixels
+    crop:int=None
     geometry:list[str]=None # for features 'boxes', which numbers describe a box; None: all
     dropout:float=0.3 # before the classifiers
-    size:tuple[int,int]=(720, 1280) # height and width to which frames are resized; None for features 'boxes'
-    n_frames:tuple[int,int]=None # frames per clip in training and in testing; None: the base model's
+    # height and width to which frames are resized; None for features 'boxes'
+    size:tuple[int,int]=(720, 1280)
+    # frames per clip in training and in testing; None: the base model's
+    n_frames:tuple[int,int]=None
     n_actors:int=12 # places for actors in a frame
     relation:dict=field(default_factory=dict) # further arguments of the base model
-    text:dict=field(default_factory=dict) # further arguments of the text branch; no r: the base model's
+    # further arguments of the text branch; no r: the base model's
+    text:dict=field(default_factory=dict)
     method:str='aclip' # how the text branch is added
     def __post_init__(self): self.complete()
 
@@ -54,7 +59,8 @@ def complete(self:Config):
     check_choice('method', self.method, METHODS)
     known = BASES[self.model].features
     if self.features not in known:
-        raise ValueError(f"{self.model} takes no features {self.features!r}; it takes {', '.join(known)}")
+        raise ValueError(f"{self.model} takes no features {self.features!r}; "
+                         f"it takes {', '.join(known)}")
     if self.pixels: self._with_frames()
     else: self._without_frames()
     if self.crop is None: self.crop = self.kind.crop
@@ -65,11 +71,15 @@ def complete(self:Config):
 @patch
 def check_numbers(self:Config):
     "`ValueError` for a width, a size or a count below 1, and for a dropout outside 0..1."
-    numbers = dict(d=[self.d], crop=[self.crop], n_actors=[self.n_actors], n_frames=self.n_frames, size=self.size or [1])
+    numbers = dict(d=[self.d], crop=[self.crop], n_actors=[self.n_actors],
+                   n_frames=self.n_frames, size=self.size or [1])
     for name, values in numbers.items():
-        if min(values) < 1: raise ValueError(f"{name} is {values if len(values) > 1 else values[0]}; give numbers from 1 up")
-    if not 0 <= self.dropout < 1: raise ValueError(f"dropout is {self.dropout}; give a number from 0 to below 1")
+        shown = values if len(values) > 1 else values[0]
+        if min(values) < 1: raise ValueError(f"{name} is {shown}; give numbers from 1 up")
+    if not 0 <= self.dropout < 1:
+        raise ValueError(f"dropout is {self.dropout}; give a number from 0 to below 1")
 
+# %% ../nbs/50_config.ipynb #2745771a
 def check_choice(
     what:str, # what is chosen, for the message
     value:str, # the choice
@@ -85,7 +95,8 @@ def _with_frames(self:Config):
     "Fill in what depends on frames."
     base = BASES[self.model]
     if self.geometry:
-        raise ValueError(f"geometry is for features 'boxes'; features {self.features!r} look at pixels")
+        raise ValueError("geometry is for features 'boxes'; "
+                         f"features {self.features!r} look at pixels")
     if self.d is None: self.d = base.d
     if self.n_frames is None: self.n_frames = base.n_frames
 
@@ -138,8 +149,9 @@ def from_dict(cls:Config,
     "Read a configuration back; `CheckpointError` for entries that this version does not know."
     unknown = d.keys() - {f.name for f in fields(cls)}
     if unknown:
-        raise CheckpointError("the configuration has entries that this version of aclip does not know: "
-                              f"{', '.join(sorted(unknown))}; use the version that wrote it, or a newer one")
+        raise CheckpointError("the configuration has entries that this version of aclip does not "
+                              f"know: {', '.join(sorted(unknown))}; use the version that wrote it, "
+                              "or a newer one")
     return cls(**_completed(d))
 
 # %% ../nbs/50_config.ipynb #68e5e03c

@@ -38,8 +38,9 @@ def create_model(
     return base if config.step == 2 else METHODS[config.method](base, **config.text)
 
 # %% ../nbs/51_zoo.ipynb #ce075710
-LATE_FUSION = ("late fusion joins two models that were trained alone: train steps 1 and 2 with features "
-               "'middle' and with features 'clip', then step 3 with features 'late' from both checkpoints")
+LATE_FUSION = ("late fusion joins two models that were trained alone: train steps 1 and 2 with "
+               "features 'middle' and with features 'clip', then step 3 with features 'late' "
+               "from both checkpoints")
 
 def check_step(
     config:Config, # its `step` is checked
@@ -48,9 +49,10 @@ def check_step(
     if config.step not in (1, 2, 3):
         raise ValueError(f"training step {config.step} does not exist; choose 1, 2 or 3")
     if config.step < config.first_step:
-        raise ValueError(f"features {config.features!r} have no backbone, which is what step 1 trains; "
-                         f"begin with step {config.first_step}")
-    if config.step == 1 and config.kind.parts and not config.kind.fused: raise ValueError(LATE_FUSION)
+        raise ValueError(f"features {config.features!r} have no backbone, which is what step 1 "
+                         f"trains; begin with step {config.first_step}")
+    late = config.kind.parts and not config.kind.fused
+    if config.step == 1 and late: raise ValueError(LATE_FUSION)
 
 # %% ../nbs/51_zoo.ipynb #e8fbeecf
 def check_model(
@@ -86,7 +88,8 @@ def load_model(
     return load_state(model, state, str(path)).eval(), config, meta
 
 # %% ../nbs/51_zoo.ipynb #7afc1f71
-_FEATURE_KEYS = ('activities', 'actions', 'features', 'backbone', 'out_indices', 'd', 'crop', 'geometry')
+_FEATURE_KEYS = ('activities', 'actions', 'features', 'backbone', 'out_indices', 'd', 'crop',
+                 'geometry')
 _BASE_KEYS = (*_FEATURE_KEYS, 'model', 'relation', 'n_actors')
 
 def _differences(a, b, keys):
@@ -103,16 +106,19 @@ def next_step(
     if config.step != before.step + 1:
         raise ValueError(f"step {config.step} builds on step {config.step - 1}, "
                          f"but this checkpoint is of step {before.step}")
-    for name, a, b in _differences(before, config, _FEATURE_KEYS if config.step == 2 else _BASE_KEYS):
-        raise ValueError(f"step {before.step} was trained with {name}={a}, step {config.step} asks for {b}; "
-                         f"leave it as it was or train step {before.step} again")
+    keys = _FEATURE_KEYS if config.step == 2 else _BASE_KEYS
+    for name, a, b in _differences(before, config, keys):
+        raise ValueError(f"step {before.step} was trained with {name}={a}, "
+                         f"step {config.step} asks for {b}; leave it as it was "
+                         f"or train step {before.step} again")
     if config.step == 3: return METHODS[config.method](model, **config.text)
     new = create_model(config)
     load_state(new.features, unique_state(model.features), 'features of step 1')
     return new
 
 # %% ../nbs/51_zoo.ipynb #6e267a18
-_PAIR_KEYS = ('activities', 'actions', 'model', 'relation', 'd', 'crop', 'n_actors', 'n_frames', 'size')
+_PAIR_KEYS = ('activities', 'actions', 'model', 'relation', 'd', 'crop', 'n_actors', 'n_frames',
+              'size')
 
 def fuse_late(
     models:list[nn.Module], # two trained image branches (step 2): features 'middle' and 'clip'
@@ -126,6 +132,7 @@ def fuse_late(
     pair = dict(zip([c.features for c in configs], zip(models, configs)))
     (middle, config), (clip, other) = (pair[part] for part in parts)
     for name, a, b in _differences(config, other, _PAIR_KEYS):
-        raise ValueError(f"late fusion: the model with features 'middle' was trained with {name}={a}, "
-                         f"the one with features 'clip' with {b}; train one of them again")
+        raise ValueError("late fusion: the model with features 'middle' was trained with "
+                         f"{name}={a}, the one with features 'clip' with {b}; "
+                         "train one of them again")
     return LateFusion(middle, clip), replace(config, features='late')

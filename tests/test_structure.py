@@ -207,9 +207,16 @@ def test_no_machine_in_it(path):
 # What every exported name says of itself
 
 def comments(room):
-    "Line -> comment of a module."
-    toks = tokenize.generate_tokens(io.StringIO(modules[room].read_text(encoding='utf-8')).readline)
-    return {t.start[0]: t.string.lstrip('# ') for t in toks if t.type == tokenize.COMMENT}
+    "Line -> comment of a module; a comment on lines of its own belongs to the line below it."
+    text = modules[room].read_text(encoding='utf-8')
+    found, above = {}, []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith('# ') and not line.startswith('# %%'): above.append(line.strip().lstrip('# '))
+        else:
+            if above: found[number] = ' '.join(above)
+            above = []
+    toks = tokenize.generate_tokens(io.StringIO(text).readline)
+    return found | {t.start[0]: t.string.lstrip('# ') for t in toks if t.type == tokenize.COMMENT}
 
 def definitions(room):
     "(name, node, class node or None) of all public functions, classes and methods, patched ones too."

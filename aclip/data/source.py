@@ -14,12 +14,14 @@ from fastcore.basics import patch
 from .clips import DataError
 from .datasets import Dataset, detect_dataset
 
-# %% ../../nbs/68a_data.source.ipynb #d897f9dd
+# %% ../../nbs/68a_data.source.ipynb #5db531cf
 @dataclass
 class ClipSource:
     "The dataset folder of a run, and how its clips are read."
     data:Path # dataset folder in the official layout of Volleyball or Collective Activity
-    boxes:str='annotation' # 'annotation': boxes of the target frame; for Volleyball also 'tracking', or a tracks_normalized.pkl
+    # 'annotation': boxes of the target frame; for Volleyball also 'tracking', or a
+    # tracks_normalized.pkl
+    boxes:str='annotation'
     available:bool=False # use the clips whose frames are on disk instead of requiring all
     workers:int=2 # processes that decode frames; 0: decode in this one
     def __post_init__(self):
@@ -43,7 +45,8 @@ def check_labels(self:ClipSource,
         known = [*getattr(config, what)]
         if own != known:
             raise DataError(f"{self.data}: the {what} of {self.dataset.name} are {', '.join(own)}, "
-                            f"the model knows {', '.join(known)}. Give a dataset and a model that belong together.")
+                            f"the model knows {', '.join(known)}. "
+                            "Give a dataset and a model that belong together.")
 
 @patch
 def read(self:ClipSource,
@@ -56,8 +59,9 @@ def read(self:ClipSource,
     frames = 'available' if self.available else needed
     clips = self.dataset.read(self.data, split, boxes=self.boxes, frames=frames)
     for clip in clips:
-        if len(clip.actions) > config.n_actors:
-            raise DataError(f"{self.data}: clip {clip.name} has {len(clip.actions)} actors, this model takes "
-                            f"{config.n_actors}. Leave some out, or train a model with more places from Python: "
-                            f"Config(n_actors={len(clip.actions)}).")
+        n = len(clip.actions)
+        if n > config.n_actors:
+            raise DataError(f"{self.data}: clip {clip.name} has {n} actors, this model takes "
+                            f"{config.n_actors}. Leave some out, or train a model with more places "
+                            f"from Python: Config(n_actors={n}).")
     return clips

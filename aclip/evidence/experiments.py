@@ -261,7 +261,7 @@ def add_results(
     write_results(path, which, results)
     return results
 
-# %% ../../nbs/92_evidence.experiments.ipynb #0a07b2d2
+# %% ../../nbs/92_evidence.experiments.ipynb #ceacd17c
 def check_rows(
     which:str, # a key of `TABLES`
     rows:list[str], # names of rows; None: all
@@ -279,7 +279,8 @@ def table(
     setup:Setup=SETUPS['boxes'], # features, protocol, teacher
     seeds:list[int]=(0, 1, 2, 3, 4), # seeds to run
     rows:list[str]=None, # names of rows to run; None: all
-    results:Path=None, # also write every result to this file, beside those it holds, and show them all
+    # also write every result to this file, beside those it holds, and show them all
+    results:Path=None,
     report=print, # called with a line after each run
     **options, # fields of `RunConfig`: precision, weights
 )->list[dict]: # a summary for each row, see `summarise`
@@ -294,15 +295,21 @@ def table(
             report(f"seed {seed}, {row.name}: MCA {r['activity']['MCA']:.1f}")
     return summaries(which, add_results(results, which, out, setup) if results else gather(which, out, setup), setup)
 
-# %% ../../nbs/92_evidence.experiments.ipynb #c494b5f8
+# %% ../../nbs/92_evidence.experiments.ipynb #f75378f7
 def run_table(
-    which:str, # number of a table of the paper; beyond: teachers, temperature, prompts, loss; steps: what makes a model on boxes good; weak_base: text branches on image branches that know less
-    data:Path=None, # dataset folder; for boxes its annotations are enough; with --show it only tells the dataset, Volleyball if left out; None: none
+    # number of a table of the paper; beyond: teachers, temperature, prompts, loss; steps: what
+    # makes a model on boxes good; weak_base: text branches on image branches that know less
+    which:str,
+    # dataset folder; for boxes its annotations are enough; with --show it only tells the dataset,
+    # Volleyball if left out; None: none
+    data:Path=None,
     out:Path='runs', # folder of all runs, shared by all tables; a stopped table goes on
     seeds:list[int]=(0, 1, 2, 3, 4), # seeds to run
     rows:list[str]=None, # run only these rows, such as 'ACLIP(ARG)'; None: all
     show:bool=False, # run nothing, show what is there
-    results:Path=None, # also write every result of the table to this file, beside those it holds, and show them all; None: no file
+    # also write every result of the table to this file, beside those it holds, and show them all;
+    # None: no file
+    results:Path=None,
     available:bool=False, # use the clips whose frames are on disk instead of requiring all
     workers:int=2, # processes that decode frames
     backbone_weights:Path=None, # frames: local file of the backbone's weights; None: from the hub

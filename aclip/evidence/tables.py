@@ -18,14 +18,16 @@ from ..models.features import FEATURES
 from ..models.registry import BASES
 from ..train.recipes import Recipe
 
-# %% ../../nbs/90_evidence.tables.ipynb #822f1bdc
+# %% ../../nbs/90_evidence.tables.ipynb #55ff7685
 @dataclass(frozen=True)
 class Run:
     "What is trained for a row, all but the seed."
     base:str # base model, as the paper writes it: ARG, AFormer or Dual-AI
-    method:str='image' # 'image' the image branch alone, 'aclip' with its text branch, 'series' the baseline in series
+    # 'image' the image branch alone, 'aclip' with its text branch, 'series' the baseline in series
+    method:str='image'
     text:tuple=() # further arguments of the text branch, as pairs
-    teacher:str=None # what distils: a key of `TEACHERS`, a bank's file, or 'teacher' for the table's; None: nothing
+    # what distils: a key of `TEACHERS`, a bank's file, or 'teacher' for the table's; None: nothing
+    teacher:str=None
     learn:tuple=() # fields of `Distillation`, as pairs
     image:tuple=() # what differs in the image branch, as pairs, see `image_settings`
     @property
@@ -99,13 +101,14 @@ class Ensemble:
         "Fill in the table's teacher where a run leaves it open."
         return Ensemble(tuple(r.taught(teacher) for r in self.runs))
 
-# %% ../../nbs/90_evidence.tables.ipynb #100c46ef
+# %% ../../nbs/90_evidence.tables.ipynb #9e08af00
 @dataclass(frozen=True)
 class Row:
     "A row of a table."
     name:str # as the paper writes it; a dagger is a +
     run:Run # what is trained for it; or an `Ensemble`
-    printed:dict=field(default_factory=dict) # key of `DATASETS` -> MCA in percent, as the paper prints it
+    # key of `DATASETS` -> MCA in percent, as the paper prints it
+    printed:dict=field(default_factory=dict)
 
 # %% ../../nbs/90_evidence.tables.ipynb #9e966a73
 def aclip_run(
@@ -274,12 +277,14 @@ SETUPS = dict(
     frames=Setup('actor', 'val', 'bank.safetensors'),
 )
 
-# %% ../../nbs/90_evidence.tables.ipynb #4ac43987
+# %% ../../nbs/90_evidence.tables.ipynb #19ee4fb9
 def setup_for(
     features:str='boxes', # what the image branch gets
     dataset:str='volleyball', # a key of `DATASETS`
-    teacher:str=None, # teacher where the table names none; None: on boxes the dataset's, on frames bank.safetensors
-    protocol:str=None, # None: 'fixed' on boxes, with a recipe chosen on the validation videos, 'val' on frames
+    # teacher where the table names none; None: on boxes the dataset's, on frames bank.safetensors
+    teacher:str=None,
+    # None: 'fixed' on boxes, with a recipe chosen on the validation videos, 'val' on frames
+    protocol:str=None,
     **changes, # further fields of `Setup`; None leaves the default
 )->Setup: # ready to run
     "The setup for a dataset."

@@ -20,27 +20,30 @@ from .fusion import EarlyFusion, MiddleFrame
 from .i3d import I3D, ClipFeatures, load_i3d
 from ..text.teachers import TRUNK
 
-# %% ../../nbs/49_models.features.ipynb #e8cb3341
+# %% ../../nbs/49_models.features.ipynb #93e46d07
 @dataclass(frozen=True)
 class FeatureKind:
     "A kind of actor features."
     description:str # for help texts
     build:Callable=None # (d, config, weights) -> feature module; None: made of `parts`
     parts:tuple[str,...]=() # kinds that are joined
-    fused:bool=False # parts are joined into one feature; False: each part has an image branch of its own
+    # parts are joined into one feature; False: each part has an image branch of its own
+    fused:bool=False
     pixels:bool=True # are frames read?
     whole_clip:bool=False # are all frames of a clip needed at the same time?
     backbone:bool=True # does a timm backbone look at frames?
     motion:bool=False # does I3D look at clips?
-    storable:bool=False # does the backbone run over each frame by itself, so that its output can be stored?
+    # does the backbone run over each frame by itself, so that its output can be stored?
+    storable:bool=False
     crop:int=5 # bins per side of RoIAlign; for `person` pixels per side
 
-# %% ../../nbs/49_models.features.ipynb #fd241503
+# %% ../../nbs/49_models.features.ipynb #8b8fc96f
 @dataclass
 class Weights:
     "Where the first weights of the feature modules come from."
     pretrained:bool=True # load ImageNet weights of the backbone from timm's hub
-    backbone_weights:Path=None # file of the backbone's weights, 'tiny' for the tiny CLIP's; None: none
+    # file of the backbone's weights, 'tiny' for the tiny CLIP's; None: none
+    backbone_weights:Path=None
     i3d_weights:Path=None # local file of I3D's RGB weights; None: random weights
 
     @property
@@ -56,7 +59,8 @@ def frame_features(
 )->Callable: # (d, config, weights) -> feature module
     "A builder for features that a timm backbone computes."
     def build(d, config, weights):
-        backbone = Backbone(config.backbone, weights.pretrained, weights.backbone_file, config.out_indices)
+        backbone = Backbone(config.backbone, weights.pretrained, weights.backbone_file,
+                            config.out_indices)
         return module(backbone, d, config.crop)
     return build
 
@@ -70,8 +74,8 @@ def motion_features(
         return ClipFeatures(load_i3d(I3D(), weights.i3d_weights), d, config.crop)
     if weights.pretrained:
         raise CheckpointError("I3D's weights cannot be fetched. Either give a local file of them "
-                              "(i3d_weights=FILE, --i3d-weights FILE), or start from random weights "
-                              "(pretrained=False, --no-pretrained)")
+                              "(i3d_weights=FILE, --i3d-weights FILE), or start from random "
+                              "weights (pretrained=False, --no-pretrained)")
     return ClipFeatures(I3D(), d, config.crop)
 
 def box_features(
@@ -84,12 +88,14 @@ def box_features(
 
 # %% ../../nbs/49_models.features.ipynb #e0c0b8c0
 FEATURES = dict(
-    actor=FeatureKind('the frame by the backbone, cut at the box', frame_features(ActorFeatures), storable=True),
+    actor=FeatureKind('the frame by the backbone, cut at the box', frame_features(ActorFeatures),
+                      storable=True),
     person=FeatureKind('the picture of the actor by the backbone, for small frames',
                        frame_features(PersonFeatures), storable=True, crop=48),
     boxes=FeatureKind('the box alone, no frame', box_features, pixels=False, backbone=False),
     middle=FeatureKind('the middle frame alone', frame_features(MiddleFrame)),
-    clip=FeatureKind('motion by I3D', motion_features, whole_clip=True, backbone=False, motion=True),
+    clip=FeatureKind('motion by I3D', motion_features, whole_clip=True, backbone=False,
+                     motion=True),
     early=FeatureKind('middle and clip as one feature', parts=('middle', 'clip'), fused=True,
                       whole_clip=True, motion=True),
     late=FeatureKind('scores of two models, on middle and on clip', parts=('middle', 'clip'),
@@ -103,7 +109,8 @@ def check_weights(
 ):
     "`ValueError` for a file of weights that these features do not load."
     kind = FEATURES[name]
-    files = (('backbone', weights.backbone_weights, kind.backbone), ('I3D', weights.i3d_weights, kind.motion))
+    files = (('backbone', weights.backbone_weights, kind.backbone),
+             ('I3D', weights.i3d_weights, kind.motion))
     for what, file, used in files:
         if file is not None and not used:
             raise ValueError(f"features {name!r} have no place for {what} weights from {file}; "

@@ -32,15 +32,20 @@ def check_storable(
         raise ValueError(f"{model} is of step 1, but actors are for step 3, and step 2 trains what makes them; "
                          "give a checkpoint of step 2, or store crops")
 
-# %% ../../nbs/83a_train.features.ipynb #2fbc6bb3
+# %% ../../nbs/83a_train.features.ipynb #8eac07e5
 def store_features(
     model:Path, # checkpoint; of step 2 or 3 for actors
     source:ClipSource, # the clips
     out:Path, # folder of the store, new, or one that goes on
-    kind:Literal['crops', 'actors']=None, # 'actors': actor features, for step 3; 'crops': before the embedding, for steps 2 and 3, about 25 times as large; None: as the folder, in a new one actors
-    split:list[str]=('train', 'val', 'test'), # splits whose clips are stored; fixed when the store is made
-    dtype:Literal['float16', 'float32']=None, # type of the stored numbers; None: as the folder, in a new one float16
-    precision:Literal['fp32', 'fp16', 'bf16']=None, # in which they are computed; None: as the folder, in a new one fp32
+    # 'actors': actor features, for step 3; 'crops': before the embedding, for steps 2 and 3, about
+    # 25 times as large; None: as the folder, in a new one actors
+    kind:Literal['crops', 'actors']=None,
+    # splits whose clips are stored; fixed when the store is made
+    split:list[str]=('train', 'val', 'test'),
+    # type of the stored numbers; None: as the folder, in a new one float16
+    dtype:Literal['float16', 'float32']=None,
+    # in which they are computed; None: as the folder, in a new one fp32
+    precision:Literal['fp32', 'fp16', 'bf16']=None,
     per_shard:int=None, # clips in a file; None: as the folder, in a new one 16
     progress:bool=True, # show a bar
 )->dict: # what was there, what was computed, how fast; see `FeatureStore.fill`

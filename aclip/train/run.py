@@ -23,17 +23,19 @@ from .recipes import PROTOCOLS, Recipe, recipe_for
 from .store import FeatureStore
 from ..zoo import LATE_FUSION, check_model
 
-# %% ../../nbs/21_train.run.ipynb #123a9319
+# %% ../../nbs/21_train.run.ipynb #9f247a0b
 @dataclass
 class Distillation:
     "How the text branch learns from its teacher (Eq. 3)."
     kd_weight:float=1. # weight of the distillation loss
-    prompts:Literal['random', 'mean']='random' # one prompt drawn for each actor, or all prompts averaged
-    pairs:Literal['frame', 'clip']='frame' # compare every frame of an actor, or the mean over its frames
+    # one prompt drawn for each actor, or all prompts averaged
+    prompts:Literal['random', 'mean']='random'
+    # compare every frame of an actor, or the mean over its frames
+    pairs:Literal['frame', 'clip']='frame'
     target:Literal['uniform', 'softmax']='uniform' # how the ground truth G is normalised
     fused:bool=False # train the fused score of both branches instead of the text branch's score
 
-# %% ../../nbs/21_train.run.ipynb #8c8e8f3b
+# %% ../../nbs/21_train.run.ipynb #a242ce4c
 @dataclass
 class RunConfig:
     "Everything that decides a training run, and where it is written."
@@ -41,13 +43,17 @@ class RunConfig:
     model:Config # image branch and text branch; each step sets its own `step`
     out:Path # folder of the run; each step gets a folder inside
     steps:list[int]=None # 1 backbone, 2 relation, 3 text branch; None: all, for boxes alone 2 and 3
-    start_from:list[Path]=None # checkpoint that the first of the steps builds on, for late fusion two; None: the step before in `out`
-    teacher:str=None # text bank of step 3: a name, a file of `aclip text-bank`, or 'none'; None: no distillation
+    # checkpoint that the first of the steps builds on, for late fusion two; None: the step before
+    # in `out`
+    start_from:list[Path]=None
+    # text bank of step 3: a name, a file of `aclip text-bank`, or 'none'; None: no distillation
+    teacher:str=None
     protocol:str='val' # which clips train, and which select the best epoch
     videos:list[int]=None # numbers of videos to train on; None: those of the protocol
     seed:int=0 # random seed
     precision:Literal['fp32', 'fp16', 'bf16']='fp32' # mixed precision on a GPU
-    store:Path=None # folder of stored features for steps 2 and 3; None: run the frozen backbone in every epoch
+    # folder of stored features for steps 2 and 3; None: run the frozen backbone in every epoch
+    store:Path=None
     overwrite:bool=False # replace checkpoints of another run, and do not go on with this one
     weights:Weights=field(default_factory=Weights) # first weights of the backbone
     distill:Distillation=field(default_factory=Distillation) # how the teacher is used
