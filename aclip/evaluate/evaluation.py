@@ -60,7 +60,7 @@ def ensemble_scores(
     split:str, # as for `split_scores`
     **options, # further arguments of `split_scores`
 )->tuple: # scores, configuration of the first model, protocols by which the models were trained
-    "Scores of one or several checkpoints; `ValueError` for models with different numbers of actors."
+    "Scores of checkpoints; `ValueError` for models with different numbers of actors."
     nets, configs, metas = zip(*map(load_model, models))
     places = {c.n_actors for c in configs}
     if len(places) > 1:
@@ -79,12 +79,16 @@ def evaluate(
     bs:int=4, # clips per batch
     mirror:bool=False, # also score each mirrored clip, and average both scores
     progress:bool=True, # show a bar
-)->dict: # MCA and MPCA in percent of activity (and of each branch), of action; confusion matrix of counts, rows are the truth
+# MCA and MPCA in percent of activity (and of each branch), of action; confusion matrix of counts,
+# rows are the truth
+)->dict:
     "MCA, MPCA and confusion matrix of a checkpoint (Sec. 4.1)."
     if out is not None: make_folder(out)
     models = model_list(model)
-    scores, config, protocol = ensemble_scores(models, source, split, bs=bs, mirror=mirror, progress=progress)
-    cm = confusion_matrix(scores['activity'].argmax(-1), scores['activity_true'], len(config.activities))
+    scores, config, protocol = ensemble_scores(models, source, split, bs=bs, mirror=mirror,
+                                               progress=progress)
+    predicted = scores['activity'].argmax(-1)
+    cm = confusion_matrix(predicted, scores['activity_true'], len(config.activities))
     result = dict(model=', '.join(map(str, models)), split=split, protocol=protocol, mirror=mirror,
                   **report(scores), labels=config.activities, confusion=cm.tolist())
     if out is not None and not rank_distrib(): write_evaluation(Path(out), result)
@@ -114,7 +118,8 @@ def evaluation_text(
     "What `aclip evaluate` prints."
     scores = {name: v for name, v in result.items() if isinstance(v, dict)}
     lines = [f"{result['clips']} clips of {result['split']}"]
-    lines += [f"{name:16s} MCA {v['MCA']:6.2f}   MPCA {v['MPCA']:6.2f}" for name, v in scores.items()]
+    for name, v in scores.items():
+        lines.append(f"{name:16s} MCA {v['MCA']:6.2f}   MPCA {v['MPCA']:6.2f}")
     lines.append('confusion (rows are the truth, columns in the same order):')
     width = max(map(len, result['labels']))
     for label, counts in zip(result['labels'], result['confusion']):

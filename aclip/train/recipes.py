@@ -37,10 +37,11 @@ def check(self:Recipe):
     lowest = dict(epochs=1, bs=1, lr=0, warmup=0, wd=0, smoothing=0, action_weight=0, clip=0)
     for name, low in lowest.items():
         value = getattr(self, name)
-        if not value >= low: raise ValueError(f"recipe: {name} is {value}; give a number from {low} up")
+        if not value >= low:
+            raise ValueError(f"recipe: {name} is {value}; give a number from {low} up")
     if self.warmup >= self.epochs:
-        raise ValueError(f"the warm-up is {self.warmup} of {self.epochs} epochs; choose fewer epochs of warm-up, "
-                         "or more epochs")
+        raise ValueError(f"the warm-up is {self.warmup} of {self.epochs} epochs; "
+                         "choose fewer epochs of warm-up, or more epochs")
 
 # %% ../../nbs/78_train.recipes.ipynb #9adf93d8
 RECIPES = {
@@ -81,7 +82,9 @@ class Protocol(NamedTuple):
 
 PROTOCOLS = dict(
     val=Protocol('train', 'val', 'select on the validation videos'),
-    **{'best-on-test': Protocol('trainval', 'test', "the field's habit: the best epoch on the test set")},
+    **{'best-on-test': Protocol('trainval', 'test',
+                                "the field's habit: the best epoch on the test set")},
     fixed=Protocol('trainval', None, 'select nothing: the last epoch of a recipe chosen before'),
-    overfit=Protocol('train', 'train', 'a check that a model can learn its training clips; no result'),
+    overfit=Protocol('train', 'train',
+                     'a check that a model can learn its training clips; no result'),
 )
