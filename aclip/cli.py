@@ -18,9 +18,9 @@ import sys
 import warnings
 from inspect import signature
 from pathlib import Path
-from .commands.options import add_group, resolve
-from .commands.settings import check_settings, merged, nested, read_settings, tiny_settings
-from .commands.table import COMMANDS, command_groups
+from .command_line.options import add_group, resolve
+from .command_line.settings import check_settings, merged, nested, read_settings, tiny_settings
+from .command_line.subcommands import COMMANDS, command_groups
 
 # %% ../nbs/20_cli.ipynb #0939aa91
 RENAMED = {

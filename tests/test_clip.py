@@ -143,3 +143,8 @@ def test_clip_loss_is_open_clips(K, D, tau):
     for a,b in zip(torch.autograd.grad(ours, (x, y)), torch.autograd.grad(theirs, (x, y))): assert torch.allclose(a, b, atol=1e-5)
     batched = clip_probs(x.expand(2, 3, K, D), y, tau)
     assert batched.shape == (2, 3, K, K) and torch.allclose(batched[1, 2], clip_probs(x, y, tau), atol=1e-6)
+
+def test_text_modules_import_nothing_heavier_than_torch():
+    heavy = {'open_clip', 'timm', 'transformers', 'torchvision', 'fastai', 'matplotlib', 'scipy', 'PIL'}
+    code = f"import sys; from aclip.text import bank, clip, distill, image2text, lora; assert not (found := {heavy!r} & set(sys.modules)), found"
+    subprocess.run([sys.executable, '-c', code], check=True)

@@ -8,9 +8,11 @@ from unittest import mock
 import pytest, torch
 from aclip.checkpoint import load_tensors, read_meta
 from aclip.cli import main
-from aclip.train.commands import train
+from aclip.train.run import RunConfig
+from aclip.train.steps import train
 from aclip.data.synthetic import make_world
 from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
+from aclip.data.source import ClipSource
 from aclip.train.store import FeatureStore
 from aclip.config import Config
 from aclip.zoo import create_model, save_model
@@ -24,13 +26,14 @@ on_frames = Config(*LABELS, backbone='test_resnet', out_indices=[1], d=16, crop=
 
 def work(root, out):
     "Train on boxes, evaluate, fill a store, train from another one that is still empty. What each process draws for its own share is left out."
-    kw,data = dict(protocol='best-on-test', bank='tiny', workers=0, progress=False),str(root/'boxes')
+    kw,data = dict(protocol='best-on-test', teacher='tiny'),str(root/'boxes')
     with mock.patch('torch.nn.Dropout.forward', lambda self, x: x), mock.patch('aclip.data.augment.BoxAugment.__call__', lambda self, batch: batch):
         with mock.patch.dict('aclip.data.volleyball.SPLITS', SPLITS):
-            train(data, out/'run', boxes, changes=dict(epochs=2, bs=6, lr=1e-3), **kw)
+            train(RunConfig(ClipSource(data, workers=0), boxes, out/'run', recipe=dict(epochs=2, bs=6, lr=1e-3), **kw), progress=False)
             status = main(['evaluate', '--data', data, '--model', str(out/'run/3-text/last.safetensors'), '--split', 'trainval', '--out', str(out/'test'), '--json', '--quiet'])
         status |= main(['features', '--data', str(root/'world'), '--model', str(root/'image.safetensors'), '--out', str(out/'store'), '--available', '--per-shard', '2', '--workers', '0', '--quiet'])
-        train(root/'world', out/'stored', on_frames, (3,), root/'image.safetensors', frames='available', changes=dict(epochs=1, bs=3, lr=1e-3), store=FeatureStore(out/'store2', per_shard=2), **kw)
+        train(RunConfig(ClipSource(root/'world', available=True, workers=0), on_frames, out/'stored', [3], [root/'image.safetensors'],
+                        recipe=dict(epochs=1, bs=3, lr=1e-3), store=FeatureStore(out/'store2', per_shard=2), **kw), progress=False)
     return status
 
 def annotate(root, clips, rng):
@@ -102,6 +105,6 @@ def test_both_fill_a_store(root, one, two):
 def test_without_accelerate(root, monkeypatch, tmp_path):
     monkeypatch.setattr('aclip.train.parallel.find_spec', lambda name: None)
     monkeypatch.setenv('WORLD_SIZE', '2'); monkeypatch.setenv('RANK', '0')
-    with pytest.raises(ValueError, match='2 processes were started.*pip install accelerate'): train(root/'world', tmp_path/'run', boxes)
+    with pytest.raises(ValueError, match='2 processes were started.*pip install accelerate'): train(RunConfig(ClipSource(root/'world'), boxes, tmp_path/'run'))
 
 if __name__ == '__main__': sys.exit(work(*map(Path, sys.argv[1:])))

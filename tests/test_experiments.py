@@ -5,16 +5,22 @@ import pytest, torch
 from aclip.models.arg import ARG
 from aclip.models.aformer import AFormer
 from aclip.models.boxes import GEOMETRY, BoxFeatures, box_geometry
-from aclip.data.augment import BoxAugment, mirror_activities, mirror_boxes
+from aclip.data.augment import BoxAugment, mirror_boxes, mirror_ids
 from aclip.checkpoint import CheckpointError, load_tensors
-from aclip.cli import parser
+from aclip.cli import command_parser
 from aclip.text.bank import TextBank
-from aclip.train.commands import find_label_errors, evaluate, train
 from aclip.core import ActivityCLIP
 from aclip.data.doctor import doctor
+from aclip.data.source import ClipSource
 from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
 from aclip.models.dualai import DualAI
-from aclip.evidence.experiments import SETUPS, TABLES, Run, Together, read_results, run_once, table
+from aclip.evaluate.evaluation import evaluate
+from aclip.evaluate.label_errors import find_label_errors
+from aclip.evidence.experiments import run_once, table
+from aclip.evidence.results import VERSION, read_results
+from aclip.evidence.tables import SETUPS, TABLES, Ensemble, Run
+from aclip.train.run import RunConfig
+from aclip.train.steps import train
 from aclip.config import Config
 from aclip.zoo import create_model
 from helpers import aclip, aclip_json, batch, refused
@@ -64,17 +70,17 @@ def test_geometry_of_each_group(group):
     assert all(x.isfinite().all() for x in box_geometry(boxes[:, :, :1], [group])) and lengths.abs().max() < 4
 
 def test_the_command_knows_every_name():
-    "Choices that the command spells out, so that it need not load torch, are those of the library."
-    choices = lambda command, option: {*next(a for c in parser()._subparsers._group_actions for a in c.choices[command]._actions if a.dest == option).choices}
-    assert choices('train', 'geometry') == {*GEOMETRY} and choices('table', 'which') == {*TABLES}
+    "The choices of an option are the names of the library."
+    choices = lambda command, option: {*next(a for a in command_parser(command)._actions if a.dest == option).choices}
+    assert choices('train', 'model/geometry') == {*GEOMETRY} and choices('table', '/which') == {*TABLES}
 
 def test_the_mirror_of_a_mirror():
     boxes = batch(2, 6)[1]
     assert torch.allclose(mirror_boxes(mirror_boxes(boxes)), boxes, atol=1e-6)
-    twin = mirror_activities(ACTIVITIES)
-    assert torch.equal(twin[twin], torch.arange(8)) and all(ACTIVITIES[i][2:] == a[2:] and ACTIVITIES[i] != a for i,a in zip(twin, ACTIVITIES))
+    ids = mirror_ids(ACTIVITIES)
+    assert torch.equal(ids[ids], torch.arange(8)) and all(ACTIVITIES[i][2:] == a[2:] and ACTIVITIES[i] != a for i,a in zip(ids, ACTIVITIES))
 
-@pytest.mark.parametrize('kw', [dict(flip=0.), dict(flip=1.), dict(tremble=.2), dict(shift=.3, zoom=.3)])
+@pytest.mark.parametrize('kw', [dict(flip=0.), dict(flip=1.), dict(jitter=.2), dict(shift=.3, zoom=.3)])
 def test_augmented_boxes_stay_boxes(kw):
     torch.manual_seed(0)
     frames,boxes,mask = batch(2, 6)
@@ -86,21 +92,21 @@ def test_augmented_boxes_stay_boxes(kw):
         if kw.get('flip') == 1.: assert activity.tolist() == [4, 1]
 
 def test_train_evaluate(world, tmp_path):
-    common = ('--data', world, '--features', 'boxes', '--model', 'aformer', '--width', 32)
-    runs = aclip_json('train', *common, '--bank', 'random', '--layers', 1, '--protocol', 'fixed', '--epochs', 60, '--lr', 5e-3, '--out', tmp_path/'run')
+    common = ('--data', world, '--features', 'boxes', '--model', 'aformer', '--d', 32)
+    runs = aclip_json('train', *common, '--teacher', 'random', '--layers', 1, '--protocol', 'fixed', '--epochs', 60, '--lr', 5e-3, '--out', tmp_path/'run')
     assert [(r['step'], r['clips'], r['protocol']) for r in runs] == [(2, [16, 2], 'fixed'), (3, [16, 2], 'fixed')]
     for step in ('2-relation', '3-text'):
         (best,meta),(last,_) = (load_tensors(tmp_path/'run'/step/f'{f}.safetensors') for f in ('best', 'last'))
         assert meta['epoch'] == 60 and all(torch.equal(best[k], last[k]) for k in last)      # nothing is selected: the last epoch counts
     r = aclip_json('evaluate', '--data', world, '--model', tmp_path/'run'/'3-text'/'best.safetensors', '--mirror')
     assert r['mirror'] and r['clips'] == 8 and r['activity']['MCA'] >= 75
-    refused('train', *common, '--bank', 'random', '--steps', 1, 2, '--out', tmp_path/'no', says=['no backbone', 'begin with step 2'])
-    refused('train', *common, '--no-kd', '--backbone-weights', 'tiny', '--out', tmp_path/'no', says=["features 'boxes' have no place for backbone weights"])
-    refused('train', *common, '--no-kd', '--store', tmp_path/'store', '--out', tmp_path/'no', says=['BoxFeatures', 'leave the store out'])
+    refused('train', *common, '--teacher', 'random', '--steps', 1, 2, '--out', tmp_path/'no', says=['no backbone', 'begin with step 2'])
+    refused('train', *common, '--teacher', 'none', '--backbone-weights', 'tiny', '--out', tmp_path/'no', says=["features 'boxes' have no place for backbone weights"])
+    refused('train', *common, '--teacher', 'none', '--store', tmp_path/'store', '--out', tmp_path/'no', says=["features 'boxes' read no frame", 'leave the store out'])
 
 @pytest.mark.parametrize('model', ['arg', 'dualai'])
 def test_other_base_models_train(model, world, tmp_path):
-    runs = aclip_json('train', '--data', world, '--features', 'boxes', '--model', model, '--width', 32, '--bank', 'random', '--layers', 1, '--epochs', 2, '--out', tmp_path)
+    runs = aclip_json('train', '--data', world, '--features', 'boxes', '--model', model, '--d', 32, '--teacher', 'random', '--layers', 1, '--epochs', 2, '--out', tmp_path)
     assert [r['step'] for r in runs] == [2, 3] and all(torch.isfinite(torch.tensor(r['best']['valid_loss'])) for r in runs)
 
 ROWS = ['AFormer', 'ACLIP*(AFormer)', 'ACLIP(AFormer)']
@@ -125,10 +131,10 @@ def test_a_table_goes_on(world, tmp_path):
 
 def test_an_interrupted_run_is_trained_again(world, tmp_path):
     setup,run = SETUPS['boxes'],Run('AFormer')
-    first = run_once(run, 0, tmp_path, world, setup, progress=False)
+    first = run_once(run, 0, tmp_path, ClipSource(world), setup, progress=False)
     folder = tmp_path/run.name/'seed-0'
     (folder/'result.json').unlink(); (folder/'2-relation'/'run.json').unlink()
-    again = run_once(run, 0, tmp_path, world, setup, progress=False)
+    again = run_once(run, 0, tmp_path, ClipSource(world), setup, progress=False)
     assert again['confusion'] == first['confusion'] and again['activity'] == first['activity']
 
 def test_results_of_something_else(world, tmp_path):
@@ -136,7 +142,7 @@ def test_results_of_something_else(world, tmp_path):
     folder.mkdir(parents=True)
     common = ('table', 1, '--data', world, '--out', tmp_path, '--rows', 'AFormer', '--seeds', 0)
     (folder/'result.json').write_text('{"version": 0}')
-    refused(*common, says=['result.json', 'version 0', 'version 2'])
+    refused(*common, says=['result.json', 'version 0', f'version {VERSION}'])
     (folder/'result.json').write_text('{"version": 2, "seed": 3}')
     refused(*common, says=['of another run', 'choose another --out'])
     refused('table', 1, '--data', world, '--out', tmp_path, '--rows', 'AFormers', says=['no row AFormers'])
@@ -145,41 +151,41 @@ def test_results_of_something_else(world, tmp_path):
 def test_another_recipe_is_another_run(world, tmp_path):
     "A result is reused for the same recipe alone; an image branch for any teacher."
     run,setup = Run('AFormer'),replace(SETUPS['boxes'], training={2: dict(epochs=1), 3: dict(epochs=1)})
-    first = run_once(run, 0, tmp_path, world, setup, progress=False)
-    assert first['recipe']['epochs'] == 1 and run_once(run, 0, tmp_path, world, replace(setup, teacher='random128')) == first
+    first = run_once(run, 0, tmp_path, ClipSource(world), setup, progress=False)
+    assert first['recipe']['epochs'] == 1 and run_once(run, 0, tmp_path, ClipSource(world), replace(setup, teacher='random128')) == first
     more = replace(setup, training={2: dict(epochs=2)})
-    with pytest.raises(CheckpointError, match="(?s)result.json is of another run.*'epochs': 1.*choose another --out"): run_once(run, 0, tmp_path, world, more)
+    with pytest.raises(CheckpointError, match="(?s)result.json is of another run.*'epochs': 1.*choose another --out"): run_once(run, 0, tmp_path, ClipSource(world), more)
     (tmp_path/run.name/'seed-0'/'result.json').unlink()
-    with pytest.raises(CheckpointError, match="2-relation already holds best.safetensors by a run with other arguments or data; choose another --out"): run_once(run, 0, tmp_path, world, more)
+    with pytest.raises(CheckpointError, match="2-relation already holds best.safetensors by a run with other arguments or data; choose another --out"): run_once(run, 0, tmp_path, ClipSource(world), more)
 
-def test_several_models_are_asked_together(world, tmp_path):
+def test_an_ensemble(world, tmp_path):
     "By the command, and as a row: the mean of probabilities, the gain over the image branches together."
     setup = replace(SETUPS['boxes'], training={2: dict(epochs=2), 3: dict(epochs=2)})
-    pair = Together((Run('AFormer', 'aclip', (), 'random128'), Run('AFormer', 'aclip', (('layers', 0),), 'random128')))
-    r = run_once(pair, 0, tmp_path, world, setup, progress=False)
-    assert pair.under == Together((Run('AFormer'),)) and r['n_test'] == 8 and [x['epochs'] for x in r['recipe']] == [2, 2] and 'activity_text' not in r
+    pair = Ensemble((Run('AFormer', 'aclip', (), 'random128'), Run('AFormer', 'aclip', (('layers', 0),), 'random128')))
+    r = run_once(pair, 0, tmp_path, ClipSource(world), setup, progress=False)
+    assert pair.image_run == Ensemble((Run('AFormer'),)) and r['n_test'] == 8 and [x['epochs'] for x in r['recipe']] == [2, 2] and 'activity_text' not in r
     files = [tmp_path/p.name/'seed-0'/'3-text'/'best.safetensors' for p in pair.runs]
-    said = aclip_json('evaluate', '--data', world, '--mirror', '--model', *files)
-    assert said['confusion'] == r['confusion'] and said['protocol'] == 'fixed' and said['model'].count('best.safetensors') == 2
+    both = aclip_json('evaluate', '--data', world, '--mirror', '--model', *files)
+    assert both['confusion'] == r['confusion'] and both['protocol'] == 'fixed' and both['model'].count('best.safetensors') == 2
     once = aclip_json('evaluate', '--data', world, '--mirror', '--model', files[0], files[0])
     assert once['confusion'] == aclip_json('evaluate', '--data', world, '--mirror', '--model', files[0])['confusion']
 
 def test_videos_by_their_numbers(world, tmp_path):
-    "Leave-one-out: train on some videos, test on another; and labels that the model doubts there."
-    config = Config(list(ACTIVITIES), list(ACTIONS), model='aformer', features='boxes', d=32)
-    run, = train(world, tmp_path, config, (2,), protocol='fixed', videos=[4, 5, 8], changes=dict(epochs=2), progress=False)
+    "Leave-one-out: train on some videos, test on another; and labels that are improbable for the model there."
+    config,source = Config(list(ACTIVITIES), list(ACTIONS), model='aformer', features='boxes', d=32),ClipSource(world)
+    run, = train(RunConfig(source, config, tmp_path, [2], protocol='fixed', videos=[4, 5, 8], recipe=dict(epochs=2)), progress=False)
     assert run['clips'][0] == 12 and run['videos'] == [4, 5, 8]
-    e = evaluate(tmp_path/'2-relation'/'best.safetensors', world, [1], progress=False)
+    e = evaluate(tmp_path/'2-relation'/'best.safetensors', source, [1], progress=False)
     assert e['clips'] == 4 and e['split'] == [1]
-    d = find_label_errors(tmp_path/'2-relation'/'best.safetensors', world, [1], below=1.1)
+    d = find_label_errors(tmp_path/'2-relation'/'best.safetensors', source, [1], below=1.1)
     assert {r['clip'].split('/')[0] for r in d} == {'1'} and len(d) == 4 and [r['p_label'] for r in d] == sorted(r['p_label'] for r in d)
-    assert sum(r['label'] == r['said'] for r in d) == sum(e['confusion'][i][i] for i in range(8)) and find_label_errors(tmp_path/'2-relation'/'best.safetensors', world, [1], below=0.) == []
+    assert sum(r['label'] == r['predicted'] for r in d) == sum(e['confusion'][i][i] for i in range(8)) and find_label_errors(tmp_path/'2-relation'/'best.safetensors', source, [1], below=0.) == []
 
 def test_a_split_of_one_activity(world, tmp_path):
     root = tmp_path/'one'
     for v in (0, 1, 3, 4, 5, 8):
         (root/'videos'/str(v)).mkdir(parents=True); (root/'videos'/str(v)/'annotations.txt').write_text('100.jpg r_set 10 10 50 100 standing 100 10 50 100 setting\n')
-    refused('train', '--data', root, '--features', 'boxes', '--no-kd', '--out', tmp_path/'run', says=['one activity', 'r_set'])
+    refused('train', '--data', root, '--features', 'boxes', '--teacher', 'none', '--out', tmp_path/'run', says=['one activity', 'r_set'])
 
 @pytest.mark.parametrize('model', ['arg', 'aformer', 'dualai'])
 def test_config_of_boxes(model):
@@ -189,7 +195,7 @@ def test_config_of_boxes(model):
 
 @pytest.fixture(scope='module')
 def street(tmp_path_factory):
-    "Eight sequences of Collective Activity: who queues is twice as tall as who waits."
+    "Eight sequences of Collective Activity: actors who queue are twice as tall as those who wait."
     root,rng = tmp_path_factory.mktemp('street'),random.Random(0)
     for s in (*range(1, 7), 14, 15):
         (root/f'seq{s:02}').mkdir()
@@ -200,8 +206,8 @@ def street(tmp_path_factory):
         yield root
 
 def test_the_street_on_boxes(street, tmp_path):
-    "Collective Activity by the same command, told by its folder; a checkpoint of one dataset is refused on the other."
-    run, = aclip_json('train', '--data', street, '--features', 'boxes', '--model', 'aformer', '--steps', 2, '--width', 32, '--epochs', 2, '--out', tmp_path/'run')
+    "Collective Activity by the same command, known by its folder; a checkpoint of one dataset is an error on the other."
+    run, = aclip_json('train', '--data', street, '--features', 'boxes', '--model', 'aformer', '--steps', 2, '--d', 32, '--epochs', 2, '--out', tmp_path/'run')
     assert run['clips'] == [33, 22] and run['config']['activities'] == ['moving', 'waiting', 'queueing', 'talking'] and run['config']['n_actors'] == 13
     model = tmp_path/'run'/'2-relation'/'best.safetensors'
     assert aclip_json('evaluate', '--data', street, '--model', model, '--mirror')['clips'] == 33
@@ -209,35 +215,35 @@ def test_the_street_on_boxes(street, tmp_path):
     refused('evaluate', '--data', tmp_path/'videos', '--model', model, says=['activities of volleyball', 'moving, waiting', 'belong together'])
 
 def test_a_table_of_the_street(street, world, tmp_path):
-    "The printed column is that of the dataset, and the teacher one that knows its words; results of two datasets do not mix."
+    "The printed column is that of the dataset, and the teacher has its actions; results of two datasets do not mix."
     rows = {r['row']: r for r in aclip_json('table', 1, '--data', street, '--out', tmp_path/'runs', '--seeds', 0, '--rows', 'ACLIP(AFormer)', '--results', tmp_path/'street.json')}
     assert rows['ACLIP(AFormer)']['n_test'] == 33 and rows['ACLIP(AFormer)']['paper'] is None and rows['ACLIP(Dual-AI)']['paper'] == 97.9
     assert {r['run']['teacher'] for r in read_results(tmp_path/'street.json')} == {None, 'random128'}
     refused('table', 1, '--show', '--out', tmp_path/'runs', says=['is of another run', "'dataset': 'collective'", 'choose another --out'])
-    with pytest.raises(ValueError, match='holds the dataset collective'): run_once(Run('AFormer'), 0, tmp_path, street, SETUPS['boxes'])
+    with pytest.raises(ValueError, match='holds the dataset collective'): run_once(Run('AFormer'), 0, tmp_path, ClipSource(street), SETUPS['boxes'])
 
 def test_one_setup_a_folder(world, tmp_path):
-    "What was run by another protocol is no seed of this row; nothing is trained before that is said."
+    "What was run by another protocol is no seed of this row; nothing is trained before that error."
     setup = replace(SETUPS['boxes'], training={2: dict(epochs=1)})
-    run_once(Run('AFormer'), 0, tmp_path, world, setup, progress=False)
+    run_once(Run('AFormer'), 0, tmp_path, ClipSource(world), setup, progress=False)
     other = replace(setup, protocol='val')
-    with pytest.raises(CheckpointError, match="(?s)seed-0/result.json is of another run.*choose another --out"): table('1', tmp_path, world, other, [1], ['AFormer'], progress=False)
+    with pytest.raises(CheckpointError, match="(?s)seed-0/result.json is of another run.*choose another --out"): table('1', tmp_path, ClipSource(world), other, [1], ['AFormer'], progress=False)
     assert not (tmp_path/Run('AFormer').name/'seed-1').exists()
     (tmp_path/Run('AFormer').name/'seed-0'/'result.json').unlink()                          # as a kill between training and testing leaves it
-    with pytest.raises(CheckpointError, match='already holds best.safetensors by a run with other arguments'): run_once(Run('AFormer'), 0, tmp_path, world, other, progress=False)
+    with pytest.raises(CheckpointError, match='already holds best.safetensors by a run with other arguments'): run_once(Run('AFormer'), 0, tmp_path, ClipSource(world), other, progress=False)
 
 def test_a_bank_counts_by_its_contents(world, tmp_path):
     file,setup = tmp_path/'bank.safetensors',replace(SETUPS['boxes'], training={2: dict(epochs=1), 3: dict(epochs=1)})
     TextBank.random(list(ACTIONS), dim=16).save(file)
     run = Run('AFormer', 'aclip', (('layers', 0),), str(file))
-    first = run_once(run, 0, tmp_path/'runs', world, setup, progress=False)
-    assert run_once(run, 0, tmp_path/'runs', world, setup, progress=False) == first
+    first = run_once(run, 0, tmp_path/'runs', ClipSource(world), setup, progress=False)
+    assert run_once(run, 0, tmp_path/'runs', ClipSource(world), setup, progress=False) == first
     TextBank.random(list(ACTIONS), dim=32).save(file)
-    with pytest.raises(CheckpointError, match='is of another run.*banks'): run_once(run, 0, tmp_path/'runs', world, setup, progress=False)
+    with pytest.raises(CheckpointError, match='is of another run.*banks'): run_once(run, 0, tmp_path/'runs', ClipSource(world), setup, progress=False)
 
 @pytest.mark.parametrize('name,text,says', [('notes.txt', 'dear diary', ['notes.txt: cannot be read as results', 'give --results another file']), ('other.json', '{"a": 1}', ['version None', 'give --results another file']),
-                                            ('result.json', '{"version": 2, "seed": 0}', ["no file of a table's results"]), ('dir', None, ['its folder cannot be made'])])
-def test_a_results_file_is_looked_at_before_the_work(world, tmp_path, name, text, says):
+                                            ('result.json', '{"version": 2, "seed": 0}', ["no file of a table's results"]), ('dir', None, ['cannot be made', 'choose a folder'])])
+def test_a_results_file_is_checked_before_the_work(world, tmp_path, name, text, says):
     file = tmp_path/name
     if text is None: file.write_text('a file'); file = file/'x.json'
     else: file.write_text(text)
@@ -245,15 +251,15 @@ def test_a_results_file_is_looked_at_before_the_work(world, tmp_path, name, text
     assert not (tmp_path/'runs').exists() and (tmp_path/name).read_text() == (text or 'a file')
 
 def test_step_3_builds_on_a_step_that_has_ended(world, tmp_path):
-    common = ('train', '--data', world, '--features', 'boxes', '--model', 'aformer', '--width', 32, '--epochs', 1, '--layers', 0, '--out', tmp_path)
+    common = ('train', '--data', world, '--features', 'boxes', '--model', 'aformer', '--d', 32, '--epochs', 1, '--layers', 0, '--out', tmp_path)
     aclip_json(*common, '--steps', 2)
     (tmp_path/'2-relation'/'run.json').unlink()
-    refused(*common, '--steps', 3, '--bank', 'random', says=['step 3 builds on step 2', 'has not ended', '--from'])
+    refused(*common, '--steps', 3, '--teacher', 'random', says=['step 3 builds on step 2', 'has not ended', '--start-from'])
 
 def test_more_actors_than_the_model_takes(world, tmp_path):
     root = shutil.copytree(world, tmp_path/'crowd')
     with open(root/'videos'/'1'/'annotations.txt', 'a') as f: f.write('900.jpg r_set ' + ' '.join(f'{50*i} 300 40 120 standing' for i in range(13)) + '\n')
-    refused('train', '--data', root, '--features', 'boxes', '--no-kd', '--out', tmp_path/'run', says=['clip 1/900 has 13 actors, this model takes 12', 'n_actors=13'])
+    refused('train', '--data', root, '--features', 'boxes', '--teacher', 'none', '--out', tmp_path/'run', says=['clip 1/900 has 13 actors, this model takes 12', 'n_actors=13'])
     (root/'videos'/'3').rename(root/'videos'/'03')
     said = [f'{f.where}: {f.message}' for f in doctor(root, progress=False).findings if f.level == 'error']
     assert any('1/900: 13 people' in s for s in said) and any('03: a number with zeros' in s for s in said)

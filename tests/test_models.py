@@ -4,7 +4,7 @@ import pytest, torch
 from aclip.models.aformer import AFormer, AFormerRelation
 from aclip.models.arg import ARG, ARGRelation
 from aclip.checkpoint import load_tensors, save_tensors, unique_state
-from aclip.cli import _ARGUMENTS, _OPTIONS, main, parser
+from aclip.cli import command_groups, command_parser, main, parameters, relation_groups
 from aclip.data.volleyball_annotation import ACTIONS
 from aclip.data.volleyball import read_volleyball
 from aclip.models.dualai import DualAI, DualAIRelation
@@ -36,38 +36,59 @@ def world(tmp_path_factory):
 @pytest.mark.parametrize('name', BASES)
 def test_a_name_gives_what_the_paper_says(name, world, monkeypatch):
     asked = []
-    monkeypatch.setattr('aclip.commands.train', lambda data, out, config, *_, **__: asked.append(config) or [])
-    assert main(['train', '--data', str(world), '--out', 'y', '--bank', 'random', '--model', name]) == 0
-    c = Config(**{**asked[0].to_dict(), 'step': 3})
-    assert (c.d, c.n_frames, c.text['r'], c.text['alpha']) == (*PAPER[name], 8.)
+    monkeypatch.setattr('aclip.train.steps.train', lambda run, progress: asked.append(run) or [])
+    assert main(['train', '--data', str(world), '--out', 'y', '--teacher', 'random', '--model', name]) == 0
+    c = asked[0].step_config(3)
+    assert (c.d, c.n_frames, c.text['r']) == PAPER[name]
+    with torch.device('meta'): model = create_model(c)
+    assert {(m.B.shape[-1], m.alpha) for m in model.modules() if isinstance(m, LoRALinear)} == {(PAPER[name][2], 8.)}
     assert Config(*LABELS, step=3, model=name).text['r'] == PAPER[name][2]
 
 @pytest.mark.parametrize('name', BASES)
-def test_defaults_of_the_command_are_those_of_the_models(name):
-    own = {k: p.default for f in BUILDS[name] for k,p in inspect.signature(f).parameters.items()}
-    for option,default in _OPTIONS[name].items():
-        if option != 'i3d_weights': assert own[_ARGUMENTS.get(option, option)] in (default, tuple(default) if isinstance(default, list) else default), option
+def test_options_of_the_command_are_those_of_the_models(name):
+    "Every argument of the relation and every loss is an option with the model's own default; no other base model's is one."
+    own = {k: p.default for f in BUILDS[name] for k,p in inspect.signature(f).parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD}
+    assert [BASES[name].build, BASES[name].relation] == [*BUILDS[name]]
+    groups = relation_groups(name)
+    assert {k for g in groups for k in parameters(g)} == own.keys() - {'features', 'n_activities', 'n_actions', 'dropout', 'n_actors', 'd', 'relation'}
+    options = {o: action for action in command_parser('train', command_groups('train', ['--model', name]))._actions for o in action.option_strings}
+    assert {o for o in options if o.startswith('--relation.')} == {f'--relation.{k}' for g in groups for k in parameters(g)}
+    for k in (k for g in groups for k in parameters(g)):
+        shown = ' '.join(map(str, own[k])) if isinstance(own[k], tuple) else {True: 'yes', False: 'no'}.get(own[k], own[k]) if isinstance(own[k], bool) else own[k]
+        assert options[f'--relation.{k}'].help.endswith(f'default: {shown}'), k
 
 def test_help_says_the_sizes_of_the_table(capsys):
     with pytest.raises(SystemExit): main(['train', '--help'])
     said = ' '.join(capsys.readouterr().out.split())
-    assert f"default {BASES['arg'].d} for arg, {BASES['aformer'].d} for aformer and dualai" in said and BASES['aformer'].d == BASES['dualai'].d
-    assert 'default ' + ', '.join(f'{b.r} for {name}' for name,b in BASES.items()) in said
+    for field in ('d', 'r'): assert '(' + ', '.join(f'{getattr(b, field)} for {name}' for name,b in BASES.items()) + ')' in said, field
+    assert '(1024 for arg, 256 for aformer, 256 for dualai)' in said and '(7 for arg, 6 for aformer, 2 for dualai)' in said
 
 @pytest.mark.parametrize('argv,says', [
-    ('--model aformer --graphs 8', ['--graphs is an option of arg, not of aformer']), ('--model dualai --norm nodes', ['--norm', 'arg']),
-    ('--heads 2', ['--heads is an option of aformer and dualai, not of arg']), ('--model dualai --blocks 2', ['--blocks', 'aformer']),
-    ('--model dualai --no-positions', ['--no-positions']), ('--model aformer --paths ST', ['--paths', 'dualai']), ('--no-contrastive', ['--contrastive', 'dualai']),
-    ('--model aformer --no-joint', ['--no-joint']), ('--features middle', ["arg takes no features 'middle'"]), ('--model dualai --i3d-weights f', ['--i3d-weights']),
-    ('--model brg', ["no base model 'brg'", 'arg, aformer, dualai']), ('--model aformer --heads 3', ['width 64 cannot be split into 3 heads']),
+    ('--features middle', ["arg takes no features 'middle'"]), ('--model dualai --i3d-weights f', ['no place for I3D weights']),
+    ('--model aformer --relation.heads 3', ['width 64 cannot be split into 3 heads']),
     ('--model dualai --r 65', ['relation.transformers.ST.S.attention.W_q', 'r=65']),
-    ('--model dualai --paths TS --contrastive frame-video', ['joint and contrastive losses need both paths']),
+    ('--model dualai --relation.paths TS --relation.parts frame-video', ['joint and contrastive losses need both paths']),
+    ('--model dualai --relation.paths SS', ["'SS'", 'ST', 'TS']), ('--relation.norm rows', ["'rows'", 'nodes', 'features']),
+    ('--model dualai --relation.parts frame', ["'frame'", 'frame-frame', 'frame-video', 'video-video']),
     ('--model aformer --features middle --i3d-weights f', ['no place for I3D weights']), ('--model aformer --features clip --i3d-weights nowhere', ['no file nowhere', 'rgb_imagenet.pt']),
     ('--model aformer --features clip --backbone-weights f', ['no place for backbone weights']),
-    ('--model aformer --features early --width 63 --no-positions', ['half of the width']),
-    ('--model aformer --features late', ['trained alone', '--features middle --steps 1 2', '--from MIDDLE CLIP']), ('--model aformer --features late --steps 3', ['trained alone'])])
+    ('--model aformer --features early --d 63 --no-relation.positions', ['half of the width']),
+    ('--model aformer --features late', ['trained alone', "steps 1 and 2 with features 'middle'", '--start-from MIDDLE CLIP']), ('--model aformer --features late --steps 3', ['trained alone'])])
 def test_options_that_do_not_fit(world, tmp_path, argv, says):
-    refused('train', '--tiny', '--data', world, '--available', '--out', tmp_path/'run', '--bank', 'random', *argv.split(), says=says)
+    refused('train', '--tiny', '--data', world, '--available', '--out', tmp_path/'run', '--teacher', 'random', *argv.split(), says=says)
+    assert not list(tmp_path.rglob('*.*'))
+
+@pytest.mark.parametrize('argv,says', [
+    ('--model aformer --relation.n_graphs 8', ['unrecognized arguments: --relation.n_graphs']), ('--model dualai --relation.norm nodes', ['--relation.norm']),
+    ('--relation.heads 2', ['--relation.heads']), ('--model dualai --relation.layers 2', ['--relation.layers']),
+    ('--model dualai --no-relation.positions', ['--no-relation.positions']), ('--model aformer --relation.paths ST', ['--relation.paths']), ('--relation.parts', ['--relation.parts']),
+    ('--model aformer --relation.joint 0', ['--relation.joint']), ('--model brg', ['--model', "'brg'", *BASES]), ('--features colour', ['--features', "'colour'", *FEATURES])])
+def test_options_that_do_not_exist(world, tmp_path, capsys, argv, says):
+    "An option of another base model, or a name that is in no registry: exit status 2, and what it was."
+    with pytest.raises(SystemExit) as e: main(['train', '--tiny', '--data', str(world), '--available', '--out', str(tmp_path/'run'), '--teacher', 'random', *argv.split()])
+    err = capsys.readouterr().err
+    assert e.value.code == 2
+    for s in says: assert s in err.splitlines()[-1], err
     assert not list(tmp_path.rglob('*.*'))
 
 def test_no_random_i3d_by_mistake(world, tmp_path):
@@ -102,7 +123,7 @@ def run(request, world, tmp_path_factory):
     out = tmp_path_factory.mktemp('run')
     if kind == 'drawn': argv = '--data', world, '--available', '--size', 90, 160, '--epochs', 4, '--workers', 0
     else: argv = '--data', DATA, '--available', '--protocol', 'overfit', '--epochs', 2
-    return name,kind,argv[1],out,aclip_json('train', '--tiny', '--model', name, '--bank', 'random', '--out', out, *argv)
+    return name,kind,argv[1],out,aclip_json('train', '--tiny', '--model', name, '--teacher', 'random', '--out', out, *argv)
 
 def count(data): return lambda split: len(read_volleyball(data, split, frames='available'))
 
@@ -157,22 +178,22 @@ def test_predict(run, tmp_path):
         assert len(r['actors']) == len(clip.actions) and {a['action'] for a in r['actors']} <= set(ACTIONS)
         assert sum(r['scores'].values()) == pytest.approx(1, abs=1e-3)
 
-@pytest.mark.parametrize('how', ('--series', '--scratch'))
+@pytest.mark.parametrize('how', ('--method series', '--adapt scratch'))
 def test_other_text_branches(run, how, tmp_path):
     "The series baseline and the relation from scratch, on every base model, by the command."
     name,kind,data,out,_ = run
     if kind == 'real': pytest.skip('drawn clips are enough for this')
-    r, = aclip_json('train', '--tiny', '--model', name, '--bank', 'random', '--out', tmp_path, '--data', data, '--available', '--size', 90, 160, '--epochs', 2, '--workers', 0, '--steps', 3, '--from', best(out, 2), how)
+    r, = aclip_json('train', '--tiny', '--model', name, '--teacher', 'random', '--out', tmp_path, '--data', data, '--available', '--size', 90, 160, '--epochs', 2, '--workers', 0, '--steps', 3, '--start-from', best(out, 2), *how.split())
     model,config,_ = load_model(best(tmp_path, 3))
     relation = sum(p.numel() for p in model.relation.parameters())
     assert sum(p.numel() for p in model.text_relation.parameters() if p.requires_grad) == relation < r['trainable']
-    assert (config.method, config.text.get('adapt')) == {'--series': ('series', None), '--scratch': ('aclip', 'scratch')}[how]
+    assert (config.method, config.text.get('adapt')) == {'--method series': ('series', None), '--adapt scratch': ('aclip', 'scratch')}[how]
     scores = aclip_json('evaluate', '--model', best(tmp_path, 3), '--data', data, '--available')
     assert [k for k,v in scores.items() if isinstance(v, dict)] == ['activity', 'activity_image', 'activity_text', 'action']
 
 # --- AFormer's own features --------------------------------------------------
 
-SMALL = '--tiny --model aformer --size 45 80 --layers 1 --epochs 1 --warmup 0 --workers 0 --available --bank random'.split()
+SMALL = '--tiny --model aformer --size 45 80 --layers 1 --epochs 1 --warmup 0 --workers 0 --available --teacher random'.split()
 
 @pytest.fixture(scope='module')
 def i3d(tmp_path_factory):
@@ -202,7 +223,7 @@ def test_i3d_weights_go_through_the_steps(parts, i3d):
 
 def test_late_fusion(parts, world, tmp_path):
     both = best(parts/'clip', 2),best(parts/'middle', 2)
-    argv = *SMALL, '--data', world, '--features', 'late', '--steps', 3, '--from'
+    argv = *SMALL, '--data', world, '--features', 'late', '--steps', 3, '--start-from'
     r, = aclip_json('train', *argv, *both, '--out', tmp_path/'late')
     scores = [aclip_json('evaluate', '--model', m, '--data', world, '--available', '--workers', 0) for m in (*both, best(tmp_path/'late', 3))]
     assert r['config']['features'] == 'late' and [s['clips'] for s in scores] == [count(world)('test')]*3
@@ -218,10 +239,12 @@ def test_late_fusion(parts, world, tmp_path):
 def test_early_fusion_and_the_middle_frame_train(parts, world, i3d, tmp_path):
     argv = *SMALL, '--data', world
     early = aclip_json('train', *argv, '--features', 'early', '--out', tmp_path/'early', '--i3d-weights', i3d)
-    middle = aclip_json('train', *argv, '--features', 'middle', '--out', tmp_path/'middle', '--steps', 3, '--from', best(parts/'middle', 2))
+    middle = aclip_json('train', *argv, '--features', 'middle', '--out', tmp_path/'middle', '--steps', 3, '--start-from', best(parts/'middle', 2))
     assert [r['config']['features'] for r in (*early, *middle)] == ['early']*3 + ['middle']
     one,two = (load_model(best(tmp_path/'early', step))[0] for step in (1, 2))
     assert [p.d for p in two.features.parts] == [32, 32] and two.d == 64                          # the halves of --tiny's width
     for a,b in zip(one.features.backbone.parameters(), two.features.backbone.parameters()): assert torch.equal(a, b)
 
-def test_features_of_a_table(): assert FEATURES.keys() == set(parser()._subparsers._group_actions[0].choices['train']._option_string_actions['--features'].choices) == set(BASES['aformer'].features)
+def test_features_of_a_table():
+    choices = next(a.choices for a in command_parser('train')._actions if '--features' in a.option_strings)
+    assert FEATURES.keys() == set(choices) == set(BASES['aformer'].features)

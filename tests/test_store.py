@@ -6,9 +6,12 @@ import pytest, torch
 from fastai.torch_core import set_seed
 from aclip.checkpoint import CheckpointError, load_tensors
 from aclip.text.bank import TextBank
-from aclip.train.commands import store_features, train
+from aclip.train.features import store_features
+from aclip.train.run import RunConfig
+from aclip.train.steps import train
 from aclip.data.clips import DataError
 from aclip.data.loaders import clip_dls
+from aclip.data.source import ClipSource
 from aclip.data.synthetic import make_world
 from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
 from aclip.data.volleyball import read_volleyball
@@ -198,11 +201,11 @@ def test_something_else(world, clips, tmp_path):
 def extract(world, out, said, env):
     "Extraction in a process of its own; what it reports goes to a file."
     os.environ.update(env); torch.set_num_threads(1)
-    r = store_features(world.parent/'image.safetensors', world, out, splits=SPLITS, frames='available', workers=0, progress=False, per_shard=2)
+    r = store_features(world.parent/'image.safetensors', ClipSource(world, available=True, workers=0), out, split=SPLITS, progress=False, per_shard=2)
     said.write_text(json.dumps(r))
 
 processes = multiprocessing.get_context('forkserver')        # they start at once: the server has imported everything
-processes.set_forkserver_preload(['aclip.train.commands', 'fastai.torch_core'])
+processes.set_forkserver_preload(['aclip.train.features', 'aclip.train.steps', 'fastai.torch_core'])
 
 def start(world, out, said, **env):
     p = processes.Process(target=extract, args=(world, out, said, env))
@@ -243,12 +246,16 @@ def test_one_of_two_processes(world, clips, tmp_path, monkeypatch):
 
 # Training is killed
 
-STEPS23 = dict(config=replace(config(), text=dict(r=2, layers=1, heads=2)), steps=(2, 3), bank='random', protocol='best-on-test', frames='available', changes=dict(epochs=3, lr=1e-3, bs=2), workers=0, progress=False)
+STEPS23 = dict(model=replace(config(), text=dict(r=2, layers=1, heads=2)), steps=(2, 3), teacher='random', protocol='best-on-test', recipe=dict(epochs=3, lr=1e-3, bs=2))
+
+def train_on(world, out, start, workers=0, **kw):
+    "Train steps 2 and 3, or what is given otherwise, from a checkpoint."
+    return train(RunConfig(ClipSource(world, available=True, workers=workers), out=out, start_from=[start], **{**STEPS23, **kw}), progress=False)
 
 def begin(world, run, folder):
     "Training in a process of its own, on a store of crops which it fills first."
     torch.set_num_threads(1)
-    train(world, run, init=world.parent/'first.safetensors', store=FeatureStore(folder, 'crops', per_shard=2), **STEPS23)
+    train_on(world, run, world.parent/'first.safetensors', store=FeatureStore(folder, 'crops', per_shard=2))
 
 def trains(world, run, folder):
     p = processes.Process(target=begin, args=(world, run, folder))
@@ -288,14 +295,14 @@ def test_training_killed_five_times(world, tmp_path):
 @pytest.mark.parametrize('dtype,eps', [('float32', 1e-5), ('float16', 5e-3)])
 def test_the_same_seed_with_and_without_a_store(world, tmp_path, dtype, eps):
     "By `train` itself, whichever process decodes: the same frames are drawn, so losses differ by what storing rounds."
-    start = dict(init=world.parent/'image.safetensors', **{**STEPS23, 'steps': (3,), 'workers': 1})
-    said = [train(world, tmp_path/name, **start, **kw) and (tmp_path/name/'3-text/history.csv').read_text() for name,kw in (('direct', {}), ('stored', dict(store=FeatureStore(tmp_path/'s', dtype=dtype))))]
+    start = dict(start=world.parent/'image.safetensors', steps=(3,), workers=1)
+    said = [train_on(world, tmp_path/name, **start, **kw) and (tmp_path/name/'3-text/history.csv').read_text() for name,kw in (('direct', {}), ('stored', dict(store=FeatureStore(tmp_path/'s', dtype=dtype))))]
     a,b = (torch.tensor([[float(v) for v in l.split(',')[1:6]] for l in s.splitlines()[1:]]) for s in said)
     assert a.shape == (3, 5) and (a - b).abs().max() < eps*a.abs().max(), (a, b)
 
 def test_a_store_of_other_numbers_makes_another_command(world, tmp_path):
-    start = dict(init=world.parent/'image.safetensors', **{**STEPS23, 'steps': (3,)})
-    with_store = lambda name, **kw: train(world, tmp_path/'run', store=FeatureStore(tmp_path/name, **kw), **start)[0]
+    start = dict(start=world.parent/'image.safetensors', steps=(3,))
+    with_store = lambda name, **kw: train_on(world, tmp_path/'run', store=FeatureStore(tmp_path/name, **kw), **start)[0]
     first = with_store('a', dtype='float32')
     assert with_store('a')['seconds'] == first['seconds']            # done, and left as it was
     with pytest.raises(CheckpointError, match='other arguments'): with_store('b', dtype='float16')
@@ -309,7 +316,7 @@ def test_features_and_train(world, tmp_path):
     assert (r['kind'], r['clips'], r['frames'], r['computed'], r['missing']) == ('actors', 10, 100, 10, [])
     assert set(r['share']) == {'decoding', 'backbone', 'roi_align', 'embedding', 'writing'} and abs(sum(r['share'].values()) - 1) < .01 and r['frames_per_second'] > 0
     assert r['bytes'] == sum(f.stat().st_size for f in (tmp_path/'s').glob('*.safetensors'))
-    options = (*common, '--backbone', 'test_resnet', '--maps', 1, '--size', *SIZE, '--width', 16, '--graphs', 2, '--bank', 'random', '--layers', 1, '--epochs', 1, '--bs', 2)
+    options = (*common, '--backbone', 'test_resnet', '--out-indices', 1, '--size', *SIZE, '--d', 16, '--relation.n_graphs', 2, '--teacher', 'random', '--layers', 1, '--epochs', 1, '--bs', 2)
     before = files(tmp_path/'s')
     refused('train', *options, '--steps', 2, 3, '--store', tmp_path/'s', '--out', tmp_path/'no', says=['stores actors, but step 2 trains the embedding'])
     refused('train', *options, '--no-pretrained', '--steps', 1, '--store', tmp_path/'s', '--out', tmp_path/'no', says=['step 1 trains the backbone'])
@@ -318,11 +325,11 @@ def test_features_and_train(world, tmp_path):
 
 def test_all_steps_on_one_store(world, tmp_path):
     "Step 2 fills it, step 3 finds it; a second store of the same run is the same."
-    options = ('--data', world, '--available', '--workers', 0, '--tiny', '--size', *SIZE, '--width', 16, '--layers', 1, '--bank', 'random', '--epochs', 1, '--protocol', 'overfit', '--store', tmp_path/'s')
+    options = ('--data', world, '--available', '--workers', 0, '--tiny', '--size', *SIZE, '--d', 16, '--layers', 1, '--teacher', 'random', '--epochs', 1, '--protocol', 'overfit', '--store', tmp_path/'s')
     runs = aclip_json('train', *options, '--no-pretrained', '--out', tmp_path/'run')
     assert [r['step'] for r in runs] == [1, 2, 3] and FeatureStore(tmp_path/'s').kind == 'crops'
     before = files(tmp_path/'s')
-    again = aclip_json('train', *options, '--steps', 3, '--from', tmp_path/'run/2-relation/best.safetensors', '--out', tmp_path/'again')
+    again = aclip_json('train', *options, '--steps', 3, '--start-from', tmp_path/'run/2-relation/best.safetensors', '--out', tmp_path/'again')
     assert again[0]['best'] == runs[2]['best'] and files(tmp_path/'s') == before
     refused('train', *options, '--no-pretrained', '--seed', 1, '--out', tmp_path/'other', says=['of another model or other data', 'model ActorFeatures'])
 

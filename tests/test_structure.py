@@ -12,7 +12,7 @@ modules = {'.'.join(p.relative_to(root/'aclip').with_suffix('').parts): p
 
 # Imports point down: a module imports from its own package or from one of a lower rank.
 RANK = {name: rank for rank, names in enumerate(('files layers metrics', 'checkpoint', 'data', 'text', 'models', 'core', 'config', 'zoo',
-                                                 'train', 'evaluate', 'evidence', 'commands', 'cli')) for name in names.split()}
+                                                 'train', 'evaluate', 'evidence', 'command_line', 'cli')) for name in names.split()}
 BASES = {p.stem for p in (root/'aclip/models').glob('*.py') if 'BASE = ' in p.read_text(encoding='utf-8')} # modules of concrete base models
 
 def rank(module): return RANK.get(module.split('.')[0], -1)
@@ -54,7 +54,7 @@ def rooms_of(room):
         inner = name.split('.')[1:]
         hits = [r for r in ('.'.join(inner[:i]) for i in (1, 2)) if r in modules]
         if hits: yield hits[-1],line
-        elif inner and inner[0] not in ('__version__', 'assets', 'data', 'text', 'models', 'train', 'evaluate', 'evidence', 'commands'): pytest.fail(f'aclip/{room}: line {line} imports {name}, which is no room of aclip')
+        elif inner and inner[0] not in ('__version__', 'assets', 'data', 'text', 'models', 'train', 'evaluate', 'evidence', 'command_line'): pytest.fail(f'aclip/{room}: line {line} imports {name}, which is no room of aclip')
 
 @each_room
 def test_module_has_a_rank(room): assert rank(room) >= 0, f'{modules[room].relative_to(root)}: add its package to RANK in this test'

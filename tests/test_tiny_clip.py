@@ -6,12 +6,13 @@ import torch.nn.functional as F
 from open_clip.loss import ClipLoss
 from safetensors import safe_open
 from aclip.models.backbone import Backbone, PersonFeatures
-from aclip.text.bank import PROMPTS
+from aclip.text.bank import PROMPTS, TextBank
 from aclip.text.clip import clip_loss, clip_probs
 from aclip.data.synthetic import make_world
 from aclip.data.volleyball_annotation import ACTIONS
 from aclip.data.volleyball import read_volleyball
-from aclip.text.tiny_clip import BANK, RECIPE, TRUNK, bank_of, crops_and_captions, new_clip, pixels, save_tiny, tiny_bank, tokenize, train_clip, train_tiny, zero_shot
+from aclip.text.teachers import BANK, TRUNK, tiny_bank
+from aclip.text.tiny_clip import RECIPE, bank_of, crops_and_captions, new_clip, pixels, save_tiny, tokenize, train_clip, train_tiny, zero_shot
 
 RECORD = Path(__file__).resolve().parents[1]/'nbs/results/tiny_clip.json'
 
@@ -34,7 +35,7 @@ def test_equations_on_its_features(pairs, n, scale):
 def test_crops_are_in_the_order_of_captions(pairs):
     crops,captions,actions = pairs
     assert crops.shape[:2] == (3, len(captions)) and crops.dtype == torch.uint8 and crops.float().std() > 20
-    for a,said in zip(actions, captions): assert ACTIONS[a] in said
+    for action,caption in zip(actions, captions): assert ACTIONS[action] in caption
 
 def test_the_same_seed_gives_the_same_weights(pairs):
     states = []
@@ -54,7 +55,7 @@ def test_what_ships():
     assert bank.labels == tuple(ACTIONS) and bank.prompts == PROMPTS and bank.features.shape == (9, 11, 128)
     torch.testing.assert_close(bank.features.norm(dim=-1), torch.ones(9, 11))
     record = json.loads(RECORD.read_text())
-    assert record['recipe'] == bank.source['record']['recipe'] == json.loads(json.dumps(RECIPE))       # page, file and code tell of one training
+    assert record['recipe'] == bank.source['record']['recipe'] == json.loads(json.dumps(RECIPE))       # page, file and code describe one training
     assert record['accuracy'] == bank.source['record']['accuracy']
     assert BANK.stat().st_size < 100_000 and TRUNK.stat().st_size < 2_000_000
 
@@ -66,7 +67,6 @@ def test_the_trunk_starts_an_image_branch():
 def test_saved_is_what_was_trained(pairs, tmp_path):
     model = new_clip().eval()
     bank,trunk = save_tiny(model, dict(accuracy=1., loss=[1.]), tmp_path)
-    from aclip.text.bank import TextBank
     again = TextBank.load(bank)
     assert torch.equal(again.features, bank_of(model).features) and again.source['record'] == dict(accuracy=1.)
     assert torch.equal(zero_shot(model, pairs[0][0, :9], again), zero_shot(model, pairs[0][0, :9], bank_of(model)))

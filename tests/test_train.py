@@ -15,7 +15,7 @@ pytestmark = needs_frames
 def run(tmp_path_factory):
     "All three steps on the real clips whose frames are there, trained until they are known by heart; the frozen backbone runs once, for the store."
     out = tmp_path_factory.mktemp('run')
-    return out,aclip_json('train', '--tiny', '--data', DATA, '--available', '--protocol', 'overfit', '--bank', 'random', '--store', tmp_path_factory.mktemp('store'), '--out', out)
+    return out,aclip_json('train', '--tiny', '--data', DATA, '--available', '--protocol', 'overfit', '--teacher', 'random', '--store', tmp_path_factory.mktemp('store'), '--out', out)
 
 def test_all_steps_learn_the_clips_by_heart(run):
     out,runs = run
@@ -63,14 +63,14 @@ def test_files_of_a_run(run):
 
 def test_a_run_is_not_overwritten(run):
     before = (best(run[0], 1)).read_bytes()
-    status,_,err = aclip('train', '--tiny', '--data', DATA, '--available', '--protocol', 'overfit', '--bank', 'random', '--seed', 1, '--out', run[0], '--quiet')
+    status,_,err = aclip('train', '--tiny', '--data', DATA, '--available', '--protocol', 'overfit', '--teacher', 'random', '--seed', 1, '--out', run[0], '--quiet')
     assert status == 1 and 'already holds best.safetensors' in err and '--overwrite' in err
     assert (best(run[0], 1)).read_bytes() == before
 
 def test_another_configuration_is_refused(run, tmp_path):
-    status,_,err = aclip('train', '--tiny', '--width', 32, '--steps', 2, '--from', best(run[0], 1), '--data', DATA, '--available', '--protocol', 'overfit', '--out', tmp_path, '--quiet')
+    status,_,err = aclip('train', '--tiny', '--d', 32, '--steps', 2, '--start-from', best(run[0], 1), '--data', DATA, '--available', '--protocol', 'overfit', '--out', tmp_path, '--quiet')
     assert status == 1 and 'trained with d=64' in err
-    status,_,err = aclip('train', '--tiny', '--steps', 3, '--from', best(run[0], 1), '--bank', 'random', '--data', DATA, '--available', '--protocol', 'overfit', '--out', tmp_path/'b', '--quiet')
+    status,_,err = aclip('train', '--tiny', '--steps', 3, '--start-from', best(run[0], 1), '--teacher', 'random', '--data', DATA, '--available', '--protocol', 'overfit', '--out', tmp_path/'b', '--quiet')
     assert status == 1 and 'step 3 builds on step 2' in err
 
 def test_the_same_seed_gives_the_same_weights(tmp_path):

@@ -190,7 +190,7 @@ def make_world(
     root:Path, # a new or empty folder, or one that holds this world or a part of it
     clips:int=200, # number of clips, over all videos
     videos:int=10, # number of videos, 3 to 55, from all three splits
-    size:tuple=(180, 320), # (height, width) of the frames in pixels
+    size:tuple[int,int]=(180, 320), # (height, width) of the frames in pixels
     frames:int=10, # frames of each clip: 10 is the window of the models, 41 is a real clip
     difficulty:float=.3, # 0 to 1: strength of stray poses, jittered boxes, distractors and noise
     seed:int=0, # random seed; the same seed gives the same bytes

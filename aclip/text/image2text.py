@@ -22,6 +22,7 @@ class Image2Text(nn.Module):
         dropout:float=0.1, # dropout inside the encoder, in 0..1
     ):
         super().__init__()
+        if layers < 0: raise ValueError(f"Image2Text: layers={layers}; choose 0 or more")
         self.linear1 = nn.Linear(d1, d2)
         blocks = [EncoderBlock(d2, heads, dropout=dropout) for _ in range(layers)]
         self.encoder = nn.ModuleList(blocks)

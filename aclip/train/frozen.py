@@ -46,7 +46,7 @@ class FrozenPart:
         self.kind = kind
         self._check()
 
-# %% ../../nbs/81_train.frozen.ipynb #58ace716
+# %% ../../nbs/81_train.frozen.ipynb #f0958f35
 @patch
 def _check(self:FrozenPart):
     "`ValueError` for a model whose features need more than one frame, or no backbone."
@@ -58,7 +58,7 @@ def _check(self:FrozenPart):
                          "by itself, so nothing can be computed once; train it without a store")
     if self.kind == 'actors' and type(self.branch).embed is not BaseModel.embed:
         raise ValueError(f"{type(self.branch).__name__} has an embed of its own, "
-                         "which may look at more than one frame; store 'crops' of it")
+                         "which may need more than one frame; store 'crops' of it")
 
 # %% ../../nbs/81_train.frozen.ipynb #2a094014
 @patch(as_prop=True)

@@ -8,7 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/train.run.html.md"""
 __all__ = ['Distillation', 'RunConfig', 'starting_points', 'check_ended', 'plain', 'model_for']
 
 # %% ../../nbs/21_train.run.ipynb #aae7df7d
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 from fastcore.basics import patch
@@ -250,4 +250,7 @@ def model_for(
     activities, actions = source.labels
     known = dict(activities=activities, actions=actions, size=source.dataset.size,
                  n_actors=source.dataset.n_actors)
-    return Config.from_dict({**known, **settings})
+    unknown = settings.keys() - {f.name for f in fields(Config)}
+    if unknown:
+        raise ValueError(f"a model has no setting {', '.join(sorted(unknown))}; see `Config`")
+    return Config(**{**known, **settings})

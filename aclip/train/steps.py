@@ -213,7 +213,8 @@ def remove_leftovers(
     folder:Path, # of a step that is about to be trained
 ):
     "Delete the record and the half-written files that an earlier run of this step has left."
-    for file in (folder/'run.json', *folder.glob('.*.part')): file.unlink(missing_ok=True)
+    half_written = [*folder.glob('.*.part'), *folder.parent.glob('.*.part')]
+    for file in (folder/'run.json', *half_written): file.unlink(missing_ok=True)
 
 # %% ../../nbs/22_train.steps.ipynb #73d51d60
 def train_step(

@@ -210,6 +210,14 @@ def positions(self:FeatureStore)->dict: # name -> (shard, row)
     n = self.manifest['per_shard']
     return {name: divmod(i, n) for i,name in enumerate(self.manifest['clips'])}
 
+# %% ../../nbs/82_train.store.ipynb #9ecfe272
+@patch
+def _remove_leftovers(self:FeatureStore, i:int):
+    "Delete old temporary files of a shard."
+    for part in self.folder.glob(f'.{self.shard_path(i).name}.*.part'):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > 3600: part.unlink()
+
 # %% ../../nbs/82_train.store.ipynb #f5f83a26
 @patch
 def _identity(self:FeatureStore)->str:
@@ -229,14 +237,6 @@ def write_shard(self:FeatureStore,
     x = torch.stack(rows)
     meta = dict(store=self._identity(), shard=i, crc32=_checksum(x))
     save_tensors(self.shard_path(i), dict(features=x), meta)
-
-# %% ../../nbs/82_train.store.ipynb #9ecfe272
-@patch
-def _remove_leftovers(self:FeatureStore, i:int):
-    "Delete old temporary files of a shard."
-    for part in self.folder.glob(f'.{self.shard_path(i).name}.*.part'):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > 3600: part.unlink()
 
 # %% ../../nbs/82_train.store.ipynb #8653e47e
 @patch

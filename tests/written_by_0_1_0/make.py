@@ -1,6 +1,6 @@
-"""Writes the files of this folder. Run with aclip 0.1.0, whose modules these are: `python make.py RESULTS`.
+"""Writes the files of this folder. Run with aclip 0.1.0, whose modules these are: `python make.py RESULTS STEPS`.
 
-RESULTS is the file `boxes_1.json` of the notebooks' results."""
+RESULTS and STEPS are the files `boxes_1.json` and `boxes_steps.json` of the notebooks' results."""
 import json
 import sys
 from pathlib import Path
@@ -13,6 +13,7 @@ import aclip
 from aclip.clip import TextBank
 from aclip.data.synthetic import make_world
 from aclip.data.volleyball import read_volleyball
+from aclip.experiments import read_results, summaries, table_text
 from aclip.features import FrozenPart
 from aclip.store import FeatureStore
 from aclip.zoo import Config, create_model, save_model
@@ -74,13 +75,27 @@ def make_bank():
     (here/'bank.expected.json').write_text(json.dumps(dict(
         labels=bank.labels, prompts=bank.prompts, tau=bank.tau, source=bank.source, features=bank.features.tolist())))
 
+def write_table(name, version, table, results):
+    "A results file, and beside it how 0.1.0 summarises it."
+    lines = ',\n'.join(map(json.dumps, results))
+    file = here/f'{name}.json'
+    file.write_text(f'{{"version": {version}, "table": "{table}", "results": [\n{lines}\n]}}\n')
+    rows = summaries(table, read_results(file))
+    (here/f'{name}.expected.json').write_text(json.dumps(dict(rows=rows, text=table_text(rows))))
+
 def take_results(path):
     "Two results of a table: one as `run_once` writes it, both in a results file."
     results = json.loads(path.read_text())
     two = [results['results'][0], next(r for r in results['results'] if r['run']['method'] == 'aclip')]
     (here/'result.json').write_text(json.dumps(two[1]))
-    lines = ',\n'.join(map(json.dumps, two))
-    (here/'results.json').write_text(f'{{"version": {results["version"]}, "table": "{results["table"]}", "results": [\n{lines}\n]}}\n')
+    write_table('results', results['version'], results['table'], two)
+
+def take_steps(path):
+    "Results whose run has the augmentation `tremble`, and one of several models together."
+    results = json.loads(path.read_text())
+    chosen = [r for r in results['results'] if 'tremble' in json.dumps(r['run'])][:6]
+    chosen += [r for r in results['results'] if 'runs' in r['run'] and r['seed'] < 2]
+    write_table('results_steps', results['version'], results['table'], chosen)
 
 if __name__ == '__main__':
     assert aclip.__version__ == '0.1.0'
@@ -88,3 +103,4 @@ if __name__ == '__main__':
     make_store(models['frames_arg'])
     make_bank()
     take_results(Path(sys.argv[1]))
+    take_steps(Path(sys.argv[2]))
