@@ -26,8 +26,11 @@ def find_label_errors(
     probabilities = scores['activity'].softmax(-1)
     rows = []
     for name, label, p in zip(names, scores['activity_true'].tolist(), probabilities):
-        rows.append(dict(clip=name, label=config.activities[label], p_label=round(p[label].item(), 4),
-                         predicted=config.activities[int(p.argmax())], p_predicted=round(p.max().item(), 4)))
+        rows.append(dict(clip=name,
+                         label=config.activities[label],
+                         p_label=round(p[label].item(), 4),
+                         predicted=config.activities[int(p.argmax())],
+                         p_predicted=round(p.max().item(), 4)))
     return sorted((r for r in rows if r['p_label'] < below), key=lambda r: r['p_label'])
 
 # %% ../../nbs/25_evaluate.label_errors.ipynb #1d815290

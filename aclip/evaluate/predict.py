@@ -40,8 +40,8 @@ def window_clip(
     clip = read_folder(frames, boxes, target, 1 if single else 10)
     n = len(clip.frames) if config.single_frames else config.n_frames[1]
     if n > len(clip.frames):
-        raise DataError(f"{frames}: {len(clip.frames)} frames, but this model looks at {n} around the target. "
-                        f"Put at least {n} numbered frames there.")
+        raise DataError(f"{frames}: {len(clip.frames)} frames, but this model looks at {n} around "
+                        f"the target. Put at least {n} numbered frames there.")
     return clip, n
 
 def clip_scores(
@@ -57,8 +57,8 @@ def clip_scores(
     try: return predict_scores(net.to(default_device()), dl)
     except ValueError as e:
         if n_actors <= config.n_actors: raise
-        raise DataError(f"{boxes}: {n_actors} actors, but this model was made for {config.n_actors}. "
-                        f"Leave some out. ({e})") from e
+        raise DataError(f"{boxes}: {n_actors} actors, but this model was made for "
+                        f"{config.n_actors}. Leave some out. ({e})") from e
 
 # %% ../../nbs/24_evaluate.predict.ipynb #980161c1
 @torch.no_grad()
@@ -67,7 +67,8 @@ def predict(
     frames:Path, # folder of numbered frames
     boxes:Path, # one line a box: x y w h of the target frame, or frame actor x y w h; pixels
     target:int=None, # number of the target frame; None: the one in the middle
-)->dict: # activity, its probabilities by name, and for each actor the box, the action and its probabilities
+# activity, its probabilities by name, and for each actor the box, the action and its probabilities
+)->dict:
     "Activity and actions for frames of your own."
     net, config, _ = load_model(model)
     clip, n = window_clip(frames, boxes, target, config)
@@ -78,7 +79,8 @@ def predict(
     actors = []
     for box, s in zip(clip.boxes[t], scores['action'][0]):
         action = named_scores(s, config.actions)
-        actors.append(dict(action=next(iter(action)), box=[round(float(v), 4) for v in box], scores=action))
+        rounded = [round(float(v), 4) for v in box]
+        actors.append(dict(action=next(iter(action)), box=rounded, scores=action))
     return dict(clip=clip.name, frames=[f.name for f in clip.frames], target=clip.frames[t].name,
                 activity=next(iter(activity)), scores=activity, actors=actors)
 

@@ -19,8 +19,8 @@ from ..data.source import ClipSource
 from ..data.synthetic import check_world, make_world
 from ..data.volleyball_annotation import ACTIONS, ACTIVITIES
 from ..evaluate.evaluation import evaluate
-from .demo_report import (IMAGE, MODELS, WITH, WITHOUT, checkpoints, model_folders, summary, table_rows,
-                                        write_report)
+from .demo_report import IMAGE, MODELS, WITH, WITHOUT, checkpoints, model_folders
+from .demo_report import summary, table_rows, write_report
 from ..files import machine_info, write_json
 from ..models.features import Weights
 from ..models.registry import BASES
@@ -41,10 +41,11 @@ def demo_config(
     size:tuple=(180, 320), # (height, width) of the frames in pixels
 )->Config: # of both steps
     "The models of the demo: small enough for two cores."
-    if model not in BASES: raise ValueError(f"no base model {model!r}; there are {', '.join(BASES)}")
-    return Config(list(ACTIVITIES), list(ACTIONS), model=model, features='person', backbone='test_resnet', d=128,
-                  size=tuple(size), n_frames=(3, 3), relation=dict(BASES[model].small),
-                  text=dict(alpha=8., layers=6))
+    if model not in BASES:
+        raise ValueError(f"no base model {model!r}; there are {', '.join(BASES)}")
+    return Config(list(ACTIVITIES), list(ACTIONS), model=model, features='person',
+                  backbone='test_resnet', d=128, size=tuple(size), n_frames=(3, 3),
+                  relation=dict(BASES[model].small), text=dict(alpha=8., layers=6))
 
 # %% ../../nbs/26_evidence.demo.ipynb #79ef30c9
 def demo_runs(
@@ -59,7 +60,8 @@ def demo_runs(
     store = FeatureStore(kind='crops', channels_last=False)
     def run(name, step, **more):
         folder = model_folders(out)[name].parent
-        return RunConfig(source, config, folder, [step], seed=seed, store=store, recipe=training[step], **more)
+        return RunConfig(source, config, folder, [step], seed=seed, store=store,
+                         recipe=training[step], **more)
     image = [checkpoints(out)[IMAGE]]
     return {IMAGE: run(IMAGE, 2, weights=Weights(pretrained=False, backbone_weights='tiny')),
             WITHOUT: run(WITHOUT, 3, start_from=image),
@@ -73,10 +75,12 @@ def result_row(
     result:dict, # its evaluation
 )->dict: # JSON-ready
     "What is reported of one model."
-    return dict(seed=seed, model=name, **result['activity'], text=result.get('activity_text', {}).get('MCA'),
-                action=result['action']['MCA'], clips=result['clips'], trainable=record['trainable'],
-                seconds=record['seconds'], confusion=result['confusion'])
+    return dict(seed=seed, model=name, **result['activity'],
+                text=result.get('activity_text', {}).get('MCA'), action=result['action']['MCA'],
+                clips=result['clips'], trainable=record['trainable'], seconds=record['seconds'],
+                confusion=result['confusion'])
 
+# %% ../../nbs/26_evidence.demo.ipynb #f4bc18c5
 def run_seed(
     out:Path, # folder of this seed
     seed:int, # of the world and of the training
@@ -85,8 +89,9 @@ def run_seed(
     teacher:str='tiny', # see `load_teacher`
     training:dict=TRAINING, # step -> fields of `Recipe`
     progress:bool=True, # print what is being done
-)->list[dict]: # a row for the image branch, for ActivityCLIP without distillation, and for ActivityCLIP
-    "Draw the world of a seed, train on its training videos, select on validation videos, test once on test videos."
+# a row for the image branch, for ActivityCLIP without distillation, and for ActivityCLIP
+)->list[dict]:
+    "Draw a world, train on its training videos, select on validation videos, test once."
     report = print if progress else lambda line: None
     report(f"seed {seed}: drawing {world['clips']} clips")
     source = demo_source(make_world(out/'world', seed=seed, progress=progress, **world))
@@ -101,7 +106,7 @@ def run_seed(
 def demo_source(
     world:Path, # a drawn world
 )->ClipSource: # its clips
-    "The clips of a drawn world: boxes of the tracks, which follow the players; not all 55 videos are there."
+    "The clips of a drawn world, with boxes of the tracks; not all 55 videos are there."
     return ClipSource(world, boxes='tracking', available=True)
 
 # %% ../../nbs/26_evidence.demo.ipynb #9435c71f
@@ -122,13 +127,15 @@ def check_folder(
     file = out/'demo.json'
     if file.is_file():
         there = read_card(file)
-        differ = [f'{k} {there.get(k)} instead of {v}' for k, v in card.items() if there.get(k) != v]
+        differ = [f'{k} {there.get(k)} instead of {v}' for k, v in card.items()
+                  if there.get(k) != v]
         if differ and not overwrite:
-            raise CheckpointError(f"{out}: holds a demo with other arguments ({', '.join(differ)}); "
-                                  "choose another --out, or give --overwrite")
+            raise CheckpointError(f"{out}: holds a demo with other arguments "
+                                  f"({', '.join(differ)}); choose another --out, "
+                                  "or give --overwrite")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CheckpointError(f"{out}: holds something else than a demo; choose a new or empty folder as --out "
-                              "(--overwrite replaces nothing but demos)")
+        raise CheckpointError(f"{out}: holds something else than a demo; choose a new or empty "
+                              "folder as --out (--overwrite replaces nothing but demos)")
 
 # %% ../../nbs/26_evidence.demo.ipynb #ebafb3c1
 def open_folder(
@@ -139,12 +146,14 @@ def open_folder(
     "Make or reuse the folder; `CheckpointError` if that is not possible."
     try:
         check_folder(out, card, overwrite)
-        if overwrite and (out/'demo.json').is_file():
-            for seed in read_card(out/'demo.json').get('seeds', []): shutil.rmtree(out/f'seed-{seed}', ignore_errors=True)
+        earlier = read_card(out/'demo.json') if (out/'demo.json').is_file() else {}
+        for seed in earlier.get('seeds', []) if overwrite else ():
+            shutil.rmtree(out/f'seed-{seed}', ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
         write_json(out/'demo.json', card)
     except OSError as e:
-        raise CheckpointError(f"{out}: cannot be written ({e.strerror}); choose a folder you can write to as --out") from e
+        raise CheckpointError(f"{out}: cannot be written ({e.strerror}); "
+                              "choose a folder you can write to as --out") from e
 
 # %% ../../nbs/26_evidence.demo.ipynb #3abdca0b
 def demo_training(
@@ -154,8 +163,8 @@ def demo_training(
     changes = {int(step): fields for step, fields in (changes or {}).items()}
     unknown = changes.keys() - TRAINING.keys()
     if unknown:
-        raise ValueError(f"the demo runs steps {', '.join(map(str, TRAINING))}, not {', '.join(map(str, unknown))}; "
-                         "leave these out of training")
+        raise ValueError(f"the demo runs steps {', '.join(map(str, TRAINING))}, "
+                         f"not {', '.join(map(str, unknown))}; leave these out of training")
     return {step: TRAINING[step] | changes.get(step, {}) for step in TRAINING}
 
 def command_line(
@@ -164,7 +173,8 @@ def command_line(
 )->str: # one line
     "The command that repeats the demo."
     def words(value): return ' '.join(map(str, value)) if isinstance(value, list) else str(value)
-    options = [f'--{name} {words(value)}' for name, value in card.items() if name not in ('kind', 'training')]
+    options = [f'--{name} {words(value)}' for name, value in card.items()
+               if name not in ('kind', 'training')]
     return ' '.join([f'aclip demo --out {out.name}', *options])
 
 # %% ../../nbs/26_evidence.demo.ipynb #1209937a
@@ -180,20 +190,23 @@ def demo(
     training:dict=None, # step -> fields of `Recipe` to change; None: `TRAINING`
     overwrite:bool=False, # replace a demo that was made with other arguments
     progress:bool=True, # print what is being done
-)->dict: # JSON-ready: rows of all seeds, their summary, arguments, machine, seconds, path of the report
+# JSON-ready: rows of all seeds, their summary, arguments, machine, seconds, path of the report
+)->dict:
     "Draw, train, test, report."
-    out, start = Path(out), time.time()
+    out = Path(out)
+    start = time.time()
     seeds = [int(s) for s in dict.fromkeys(seeds)]
     training = demo_training(training)
-    card = dict(kind='aclip demo', seeds=seeds, clips=clips, videos=videos, size=list(size), difficulty=difficulty,
-                model=model, teacher=str(teacher), training=training)
+    card = dict(kind='aclip demo', seeds=seeds, clips=clips, videos=videos, size=list(size),
+                difficulty=difficulty, model=model, teacher=str(teacher), training=training)
     card = json.loads(json.dumps(card))
     config = demo_config(model, size)
     config.text['d2'] = load_teacher(teacher, config.actions).features.shape[-1]
     world = dict(clips=clips, videos=videos, size=tuple(size), difficulty=difficulty)
     for seed in seeds: check_world(dict(world, frames=10, seed=seed))
     open_folder(out, card, overwrite)
-    rows = [r for s in seeds for r in run_seed(out/f'seed-{s}', s, config, world, teacher, training, progress)]
+    options = config, world, teacher, training, progress
+    rows = [row for seed in seeds for row in run_seed(out/f'seed-{seed}', seed, *options)]
     return finish(out, card, rows, round(time.time() - start, 1))
 
 # %% ../../nbs/26_evidence.demo.ipynb #b0f15c9d
@@ -204,8 +217,8 @@ def finish(
     seconds:float, # that it took
 )->dict: # what `demo` returns
     "Summarise the rows and write the report."
-    result = dict(seeds=card['seeds'], summary=summary(rows), rows=rows, arguments=card, machine=machine_info(),
-                  seconds=seconds, command=command_line(out, card))
+    result = dict(seeds=card['seeds'], summary=summary(rows), rows=rows, arguments=card,
+                  machine=machine_info(), seconds=seconds, command=command_line(out, card))
     source = demo_source(out/f"seed-{card['seeds'][0]}"/'world')
     result['report'] = str(write_report(out, result, source))
     return result
@@ -215,10 +228,14 @@ def demo_text(
     result:dict, # as from `demo`
 )->str: # lines
     "What `aclip demo` prints: the table, and where the report is."
-    rows = [{k: f'{v:,}' if isinstance(v, int) else str(v) for k, v in row.items()} for row in table_rows(result['summary'])]
+    def shown(value): return f'{value:,}' if isinstance(value, int) else str(value)
+    rows = [{k: shown(v) for k, v in row.items()} for row in table_rows(result['summary'])]
     width = {k: max(len(k), *(len(row[k]) for row in rows)) for k in rows[0]}
-    def line(cells): return '  '.join(f'{c:<{width[k]}}' if k == 'model' else f'{c:>{width[k]}}' for k, c in cells.items())
+    def line(cells):
+        return '  '.join(f'{c:<{width[k]}}' if k == 'model' else f'{c:>{width[k]}}'
+                         for k, c in cells.items())
     n = len(result['seeds'])
-    return '\n'.join([line({k: k for k in rows[0]}), *map(line, rows),
-                      f"{result['rows'][0]['clips']} test clips a seed, {n} seed{'s'*(n > 1)}, {result['seconds']:.0f} s",
-                      f"report: {result['report']}"])
+    clips = result['rows'][0]['clips']
+    foot = f"{clips} test clips a seed, {n} seed{'s'*(n > 1)}, {result['seconds']:.0f} s"
+    head = line({k: k for k in rows[0]})
+    return '\n'.join([head, *map(line, rows), foot, f"report: {result['report']}"])

@@ -14,6 +14,7 @@ import statistics
 from pathlib import Path
 import torch
 from fastai.torch_core import default_device
+from ..config import Config
 from ..data.loaders import clip_dl
 from ..data.source import ClipSource
 from ..data.volleyball_annotation import ACTIONS, ACTIVITIES
@@ -64,14 +65,15 @@ def summarise_model(
     text = [r['text'] for r in own if r['text'] is not None]
     numbers = dict(MCA=[r['MCA'] for r in own], MPCA=[r['MPCA'] for r in own],
                    gain=[r['MCA'] - base[r['seed']] for r in own])
-    stats = {k: v for part, values in numbers.items() for k, v in rounded_stats(part, values).items()}
+    stats = {}
+    for part, values in numbers.items(): stats |= rounded_stats(part, values)
     return dict(model=name, seeds=len(own), **stats, trainable=own[0]['trainable'],
                 text_branch=round(statistics.mean(text), 2) if text else None,
                 seconds=round(statistics.mean(r['seconds'] for r in own), 1))
 
 def summary(
     rows:list[dict], # of all seeds, as from `run_seed`
-)->list[dict]: # a row for each model: means over seeds, and standard deviations where there are several
+)->list[dict]: # a row for each model: means and standard deviations over seeds
     "MCA and MPCA over seeds, and the gain over the image branch, paired by seed."
     return [summarise_model(name, rows) for name in MODELS]
 
@@ -98,8 +100,9 @@ def table_rows(
 def choose_clip(
     scores:dict, # from `predict_scores`
 )->tuple: # position of the clip, position of the actor
-    "A clip that only the fused score gets right, or else the first; and its actor of the rarest action."
-    right = {k: scores[k].argmax(-1) == scores['activity_true'] for k in ('activity', 'activity_image')}
+    "A clip that only the fused score gets right, or the first; its actor of the rarest action."
+    right = {k: scores[k].argmax(-1) == scores['activity_true']
+             for k in ('activity', 'activity_image')}
     clip = int((right['activity'] & ~right['activity_image']).int().argmax())
     known = scores['action_true'][scores['action_true'] >= 0]
     count = torch.bincount(known, minlength=len(ACTIONS))
@@ -112,36 +115,51 @@ def clip_figures(
     out:Path, # folder of a seed
     source:ClipSource, # its world
 )->list: # two pictures, HTML
-    "A test clip: predicted boxes and actions, and which actors an actor attends to in both branches."
+    "A test clip: predicted boxes and actions, and which actors an actor attends to."
     model, config, _ = load_model(checkpoints(out)[WITH])
     clips = source.read('test', config)
     def load(some):
-        return clip_dl(some, 4, config.size, config.n_frames[1], num_workers=0, n_actors=config.n_actors,
-                       device=default_device())
+        return clip_dl(some, 4, config.size, config.n_frames[1], num_workers=0,
+                       n_actors=config.n_actors, device=default_device())
     scores = predict_scores(model.to(default_device()), load(clips))
     i, actor = choose_clip(scores)
     batch = [t.cpu() for t in next(iter(load(clips[i:i + 1])))]
-    names = {k: config.activities[int(scores[k][i].argmax())] for k in ('activity', 'activity_image', 'activity_text')}
+    names = {k: config.activities[int(scores[k][i].argmax())]
+             for k in ('activity', 'activity_image', 'activity_text')}
     return [boxes_figure(batch, scores['action'][i], names, config, clips[i].name),
             attention_figure(model.cpu(), batch, names, config, actor)]
 
 # %% ../../nbs/98_evidence.demo_report.ipynb #3a0a34ca
-def boxes_figure(batch, scores, names, config, clip):
+def boxes_figure(
+    batch:list, # frames, boxes, mask, activity, actions of one clip, as from `clip_dl`
+    scores:torch.Tensor, # scores of actions, (n_actors, n_actions)
+    names:dict, # 'activity', 'activity_image', 'activity_text' -> predicted activity
+    config:Config, # of the model
+    clip:str, # name of the clip
+)->str: # HTML
     "The boxes with their predicted actions."
     frames, boxes, mask, activity, actions = batch
-    ax = show_clip(frames[0, 0], boxes[0, 0], scores.argmax(-1), config.actions, actions[0], mask[0],
-                   names['activity'], config.activities[int(activity)])
-    return picture(ax, f'Clip {clip}: boxes and predicted actions. A dashed box is wrong; the true action is in brackets.')
+    ax = show_clip(frames[0, 0], boxes[0, 0], scores.argmax(-1), config.actions, actions[0],
+                   mask[0], names['activity'], config.activities[int(activity)])
+    return picture(ax, f'Clip {clip}: boxes and predicted actions. A dashed box is wrong; '
+                       'the true action is in brackets.')
 
-def attention_figure(model, batch, names, config, actor):
+def attention_figure(
+    model:torch.nn.Module, # an `ActivityCLIP`
+    batch:list, # as for `boxes_figure`
+    names:dict, # as for `boxes_figure`
+    config:Config, # of the model
+    actor:int, # position of the actor
+)->str: # HTML
     "The actors that one actor attends to, in both branches."
     frames, boxes, mask, activity, actions = batch
     predicted = dict(image=names['activity_image'], text=names['activity_text'])
     maps = model.interactions(frames, boxes, mask)
     fig = show_relation(frames[0, 0], boxes[0, 0], maps, actor, mask[0], predicted)
     action = config.actions[int(actions[0, actor])]
-    return picture(fig, f"Which actors actor {actor} ({action}) attends to, in both branches. Image branch: "
-                        f"{predicted['image']}; text branch: {predicted['text']}; fused score: {names['activity']}; "
+    return picture(fig, f"Which actors actor {actor} ({action}) attends to, in both branches. "
+                        f"Image branch: {predicted['image']}; text branch: {predicted['text']}; "
+                        f"fused score: {names['activity']}; "
                         f"truth: {config.activities[int(activity)]}.")
 
 # %% ../../nbs/98_evidence.demo_report.ipynb #81b78b57
@@ -153,21 +171,27 @@ def introduction(
     "Task, method and terms, for a reader who has heard of neither."
     clips = result['rows'][0]['clips']
     return [
-        'Group activity recognition asks what a group does in a short clip, here one of eight plays of volleyball. '
-        'ActivityCLIP adds a text branch to a trained image branch: it learns from the text of action labels.',
-        paragraph('MCA is the share of clips whose activity is right, MPCA its mean over the activities, both in percent; '
-                  'guessing gives 12.5. L_KD is the loss by which the text encoder teaches the text branch. See the ',
+        'Group activity recognition asks what a group does in a short clip, here one of eight '
+        'plays of volleyball. ActivityCLIP adds a text branch to a trained image branch: '
+        'it learns from the text of action labels.',
+        paragraph('MCA is the share of clips whose activity is right, MPCA its mean over the '
+                  'activities, both in percent; guessing gives 12.5. L_KD is the loss by which the '
+                  'text encoder teaches the text branch. See the ',
                   link('documentation', DOCS), '.'),
-        f'Each seed was tested on {clips} clips of videos that nothing was trained or selected on. This is a drawn '
-        'world: the numbers show how the method works, and are no result on the Volleyball dataset.']
+        f'Each seed was tested on {clips} clips of videos that nothing was trained or selected on. '
+        'This is a drawn world: the numbers show how the method works, '
+        'and are no result on the Volleyball dataset.']
 
 def result_note(
     result:dict, # as `demo` returns it
 ): # a paragraph
     "How far the numbers can be trusted."
     n = len(result['seeds'])
-    if n > 1: return f'Mean and standard deviation over {n} seeds, each with a world of its own; the gain is paired by seed.'
-    return paragraph('One seed: a difference of a few clips is chance. More seeds: ', code('--seeds 0 1 2 3 4'), '.')
+    if n > 1:
+        return (f'Mean and standard deviation over {n} seeds, each with a world of its own; '
+                'the gain is paired by seed.')
+    return paragraph('One seed: a difference of a few clips is chance. More seeds: ',
+                     code('--seeds 0 1 2 3 4'), '.')
 
 # %% ../../nbs/98_evidence.demo_report.ipynb #88420642
 def confusion_figures(
@@ -177,27 +201,35 @@ def confusion_figures(
     shown = [r for r in rows if r['model'] != WITHOUT]
     titles = [f"{r['model']}: MCA {r['MCA']:.1f}" for r in shown]
     caption = 'Rows are the truth, columns the prediction, in percent.'
-    return side_by_side(*(picture(plot_confusion(torch.tensor(r['confusion']), ACTIVITIES, title), caption)
-                          for r, title in zip(shown, titles)))
+    counts = [torch.tensor(r['confusion']) for r in shown]
+    return side_by_side(*(picture(plot_confusion(cm, ACTIVITIES, title), caption)
+                          for cm, title in zip(counts, titles)))
 
 def gain_figure(
     rows:list[dict], # of all seeds
 )->str: # HTML
     "How many more clips are right in each activity than with the image branch alone."
-    def right(name): return torch.stack([torch.tensor(r['confusion']).diag() for r in rows if r['model'] == name]).float()
+    def right(name):
+        own = [torch.tensor(r['confusion']).diag() for r in rows if r['model'] == name]
+        return torch.stack(own).float()
     gains = {f'{name} - {IMAGE}': right(name) - right(IMAGE) for name in (WITHOUT, WITH)}
-    return picture(plot_differences(gains, ACTIVITIES), 'How many more clips are right than with the image branch alone, '
+    return picture(plot_differences(gains, ACTIVITIES),
+                   'How many more clips are right than with the image branch alone, '
                    'by activity; with several seeds the mean, each seed a point.')
 
+# %% ../../nbs/98_evidence.demo_report.ipynb #91c3d452
 def history_figures(
     out:Path, # folder of a seed
 )->str: # HTML
     "The course of training."
     files = {name: folder/'history.csv' for name, folder in model_folders(out).items()}
-    columns = dict(train_loss='Training loss; that of ActivityCLIP includes L_KD.', mca='MCA on the validation videos.',
-                   kd_loss='L_KD on the validation videos.')
-    return side_by_side(*(picture(plot_history(files if c != 'kd_loss' else {WITH: files[WITH]}, (c,), 1), caption)
-                          for c, caption in columns.items()))
+    distilled = {WITH: files[WITH]}
+    pictures = (
+        ('train_loss', files, 'Training loss; that of ActivityCLIP includes L_KD.'),
+        ('mca', files, 'MCA on the validation videos.'),
+        ('kd_loss', distilled, 'L_KD on the validation videos.'))
+    return side_by_side(*(picture(plot_history(shown, (column,), 1), caption)
+                          for column, shown, caption in pictures))
 
 # %% ../../nbs/98_evidence.demo_report.ipynb #4d76e80f
 def write_report(
@@ -217,7 +249,8 @@ def write_report(
         'One clip': [side_by_side(*clip_figures(first, source))],
         'The course of training': [history_figures(first)],
         'How it was made': [paragraph(code(result['command'])),
-                            f"aclip {machine['aclip']}, torch {machine['torch']}, {machine['threads']} threads, "
-                            f"GPU: {machine['gpu'] or 'none'}; {result['seconds']:.0f} seconds in all."],
+                            f"aclip {machine['aclip']}, torch {machine['torch']}, "
+                            f"{machine['threads']} threads, GPU: {machine['gpu'] or 'none'}; "
+                            f"{result['seconds']:.0f} seconds in all."],
     }
     return write_page(out/'report.html', 'ActivityCLIP on drawn volleyball', sections)

@@ -31,7 +31,8 @@ def not_run(
 )->dict: # in the form of `summarise`
     "The summary of a row without results."
     empty = ('MCA_mean', 'MCA_sd', 'MPCA_mean', 'n_train', 'n_test', 'trainable')
-    return dict(row=row.name, paper=row.printed.get(dataset), status='not run', seeds=0, **dict.fromkeys(empty))
+    return dict(row=row.name, paper=row.printed.get(dataset), status='not run', seeds=0,
+                **dict.fromkeys(empty))
 
 # %% ../../nbs/93_evidence.summary.ipynb #1ad10221
 def summarise(
@@ -39,15 +40,18 @@ def summarise(
     runs:dict, # seed -> result of its run
     image:dict, # seed -> result of the image branch alone
     dataset:str='volleyball', # a key of `DATASETS`
-)->dict: # row, paper, status, MCA and MPCA with standard deviation, gain with its 95 % interval, seeds, n_train, n_test, trainable, minutes
+# row, paper, status, MCA and MPCA with standard deviation, gain with its 95 % interval, seeds,
+# n_train, n_test, trainable, minutes
+)->dict:
     "Mean, spread and paired gain of a row."
     if not runs: return not_run(row, dataset)
     results = [runs[seed] for seed in sorted(runs)]
     mca, sd = mean_sd([r['activity']['MCA'] for r in results])
     mpca, mpca_sd = mean_sd([r['activity']['MPCA'] for r in results])
     minutes = round(sum(r['seconds'] for r in results)/len(results)/60, 1)
-    summary = dict(row=row.name, paper=row.printed.get(dataset), status='run', MCA_mean=mca, MCA_sd=sd,
-                   MPCA_mean=mpca, MPCA_sd=mpca_sd, seeds=len(results), minutes=minutes,
+    summary = dict(row=row.name, paper=row.printed.get(dataset), status='run',
+                   MCA_mean=mca, MCA_sd=sd, MPCA_mean=mpca, MPCA_sd=mpca_sd,
+                   seeds=len(results), minutes=minutes,
                    **{k: results[0][k] for k in ('n_train', 'n_test', 'trainable')})
     if 'activity_text' in results[0]:
         summary['text_mean'] = mean_sd([r['activity_text']['MCA'] for r in results])[0]
@@ -69,7 +73,8 @@ def summaries(
     runs = {}
     for r in results: runs.setdefault(run_key(r['run']), {})[r['seed']] = r
     def found(run): return runs.get(run_key(run), {})
-    return [summarise(row, found(row.run.taught(setup.teacher)), found(row.run.image_run), setup.dataset)
+    return [summarise(row, found(row.run.taught(setup.teacher)), found(row.run.image_run),
+                      setup.dataset)
             for row in TABLES[which]]
 
 # %% ../../nbs/93_evidence.summary.ipynb #2499fb09
@@ -91,14 +96,15 @@ def row_text(
     low, high = r.get('gain_interval') or (None, None)
     if low is not None: gain = f"{r['gain']:+5.1f} [{low:+.1f}, {high:+.1f}]"
     difference = None if r['paper'] is None else r['MCA_mean'] - r['paper']
-    return (f"{start} {r['MCA_mean']:6.1f} ± {number(r['MCA_sd'], '.1f'):4s} {number(difference, '+6.1f'):>6s}  "
+    mca = f"{r['MCA_mean']:6.1f} ± {number(r['MCA_sd'], '.1f'):4s}"
+    return (f"{start} {mca} {number(difference, '+6.1f'):>6s}  "
             f"{gain:20s} {r['seeds']:5d} {r['trainable']:12,d}")
 
 # %% ../../nbs/93_evidence.summary.ipynb #e00a0a13
 def table_text(
     rows:list[dict], # as from `summaries`
 )->str: # lines
-    "Paper, ours, difference, and the gain over the image branch of the same seed with its 95 % interval."
+    "Paper, ours, difference, and the paired gain over the image branch with its 95 % interval."
     width = max(len(r['row']) for r in rows)
     done = next((r for r in rows if r['seeds']), None)
     foot = 'nothing has been run yet'

@@ -27,10 +27,12 @@ def check_storable(
 ):
     "`ValueError` for a model of which nothing can be stored."
     if not config.pixels:
-        raise ValueError(f"{model} looks at boxes alone and has no backbone, so there is nothing to store")
+        raise ValueError(f"{model} looks at boxes alone and has no backbone, "
+                         "so there is nothing to store")
     if kind == 'actors' and config.step == 1:
-        raise ValueError(f"{model} is of step 1, but actors are for step 3, and step 2 trains what makes them; "
-                         "give a checkpoint of step 2, or store crops")
+        raise ValueError(f"{model} is of step 1, but actors are for step 3, "
+                         "and step 2 trains what makes them; give a checkpoint of step 2, "
+                         "or store crops")
 
 # %% ../../nbs/83a_train.features.ipynb #8eac07e5
 def store_features(
@@ -57,7 +59,8 @@ def store_features(
     take_gpu()
     net.to(default_device())
     clips = {c.name: c for name in split for c in source.read(name, config)}
-    filled = store.fill(part, [*clips.values()], config.size, config.n_actors, source.workers, progress)
+    filled = store.fill(part, [*clips.values()], config.size, config.n_actors, source.workers,
+                        progress)
     return dict(store=str(out), **filled)
 
 # %% ../../nbs/83a_train.features.ipynb #87df3b20
@@ -66,7 +69,8 @@ def features_text(
 )->str: # a line or more
     "What `aclip features` prints."
     r = result
-    lines = [f"{r['store']}: {r['kind']} of {r['clips']} clips, {r['frames']} frames, {r['bytes']/1e6:.1f} MB"]
+    lines = [f"{r['store']}: {r['kind']} of {r['clips']} clips, {r['frames']} frames, "
+             f"{r['bytes']/1e6:.1f} MB"]
     if r['computed']:
         shares = ', '.join(f'{k} {v:.0%}' for k, v in r['share'].items())
         lines.append(f"{r['computed']} clips computed in {r['seconds']:.0f} s, "
