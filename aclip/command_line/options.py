@@ -101,7 +101,8 @@ def option_help(
     return f'{text}; default: {default}'
 
 # %% ../../nbs/20a_command_line.options.ipynb #5b1c9e03
-# Parameters that take a name or something else, or have a placeholder, and the registries of the names.
+# Parameters that take a name or something else, or have a placeholder, and the registries of the
+# names.
 NAMES = dict(teacher='text.teachers:TEACHERS', data='data.datasets:DATASETS',
              root='data.datasets:DATASETS', which='evidence.tables:TABLES')
 
@@ -109,7 +110,7 @@ def names_help(
     group:Group, # of the parameter
     name:str, # of the parameter
 )->str: # such as ' (7 for arg, 6 for aformer, 2 for dualai)', or nothing
-    "What registries add to a help text: the default of each base model, or the names that a parameter takes."
+    "What registries add to a help text: the default of each base model, or the known names."
     if name in group.by_base:
         bases = resolve('models.registry:BASES')
         words = [f'{getattr(base, name)} for {base.name}' for base in bases.values()]
