@@ -4,7 +4,9 @@ import pytest, torch
 from aclip.models.aformer import AFormer, AFormerRelation
 from aclip.models.arg import ARG, ARGRelation
 from aclip.checkpoint import load_tensors, save_tensors, unique_state
-from aclip.cli import command_groups, command_parser, main, parameters, relation_groups
+from aclip.cli import command_parser, main
+from aclip.command_line.options import parameters
+from aclip.command_line.subcommands import command_groups, relation_groups
 from aclip.data.volleyball_annotation import ACTIONS
 from aclip.data.volleyball import read_volleyball
 from aclip.models.dualai import DualAI, DualAIRelation

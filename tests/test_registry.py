@@ -1,11 +1,12 @@
 """Registries: a base model and a teacher are added to a copy of the project by a counted number of edits, and are full citizens there.
 
 A third dataset is one entry too: `test_a_third_dataset_is_one_entry` in test_doctor.py."""
-import difflib, json, os, shutil, subprocess, sys, textwrap
-from argparse import SUPPRESS
+import difflib, json, os, shutil, subprocess, sys
 from pathlib import Path
 import pytest, torch
-from aclip.cli import COMMANDS, command_groups, command_parser, main, names_help, option_name, parameters, resolve
+from aclip.cli import command_parser, main
+from aclip.command_line.options import option_name, parameters
+from aclip.command_line.subcommands import COMMANDS, command_groups
 from aclip.config import METHODS, Config
 from aclip.data.clips import DataError
 from aclip.data.datasets import DATASETS, detect_dataset

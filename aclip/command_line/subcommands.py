@@ -54,7 +54,7 @@ COMMANDS = dict(
         (Group('data', 'data.doctor:doctor', rename=(('root', 'data'),)),)),
     world=Command(
         'draw a small synthetic dataset',
-        'data.synthetic:make_world',
+        'data.synthetic:draw_world',
         (Group('world', 'data.synthetic:make_world', rename=(('root', 'out'),)),),
         'data.synthetic:world_text'),
     features=Command(
