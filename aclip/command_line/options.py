@@ -28,8 +28,7 @@ class Group:
     prefix:str='' # before the names of the options
     rename:tuple=() # pairs (parameter, option)
     defaults:tuple=() # pairs (parameter, default in words), for defaults that come from elsewhere
-    # Parameters whose default is the field of the same name in the base model's entry.
-    by_base:tuple=()
+    by_base:tuple=() # parameters whose default is a field of the base model's entry
     free:bool=False # all defaults come from the recipe of the step
 
 # Parameters that are no options: objects, and what --quiet decides.
@@ -101,10 +100,12 @@ def option_help(
     return f'{text}; default: {default}'
 
 # %% ../../nbs/20a_command_line.options.ipynb #5b1c9e03
-# Parameters that take a name or something else, or have a placeholder, and the registries of the
-# names.
-NAMES = dict(teacher='text.teachers:TEACHERS', data='data.datasets:DATASETS',
-             root='data.datasets:DATASETS', which='evidence.tables:TABLES')
+# Option -> registry of its names, where they are not all that is taken, or not shown as choices.
+NAMES = dict(
+    teacher='text.teachers:TEACHERS',
+    data='data.datasets:DATASETS',
+    which='evidence.tables:TABLES',
+)
 
 def names_help(
     group:Group, # of the parameter
@@ -112,9 +113,11 @@ def names_help(
 )->str: # such as ' (7 for arg, 6 for aformer, 2 for dualai)', or nothing
     "What registries add to a help text: the default of each base model, or the known names."
     if name in group.by_base:
-        bases = resolve('models.registry:BASES')
-        words = [f'{getattr(base, name)} for {base.name}' for base in bases.values()]
-    else: words = resolve(NAMES[name]) if name in NAMES else ()
+        bases = resolve('models.registry:BASES').values()
+        words = [f'{getattr(base, name)} for {base.name}' for base in bases]
+    else:
+        registry = NAMES.get(dict(group.rename).get(name, name))
+        words = resolve(registry) if registry else ()
     return f" ({', '.join(words)})" if words else ''
 
 # %% ../../nbs/20a_command_line.options.ipynb #50d56eb3
