@@ -17,8 +17,9 @@ phase() { # phase "what is done" command...: one line with its seconds; the log 
   fi
 }
 
-make_venv() {
+make_venv() { # a folder that is there and holds no environment is somebody else's
   local p
+  [ -e "$VENV" ] && { echo "$VENV is there and holds no environment; remove it, or set VENV to another place."; return 1; }
   for p in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
     "$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || continue
     "$p" -m venv "$VENV" && return
@@ -58,6 +59,7 @@ mkdir -p "$tmp/home"
 export HOME="$tmp/home" HF_HUB_OFFLINE=1 MPLBACKEND=Agg PYTHONDONTWRITEBYTECODE=1
 phase 'nbdev-export leaves aclip/ unchanged' unchanged 'aclip/ is not what the notebooks export: run nbdev-export and commit.' nbdev-export
 phase 'nbdev-clean leaves the notebooks unchanged' unchanged 'Notebooks carry metadata of a run: run nbdev-clean and commit.' nbdev-clean
-phase 'nbdev-test' nbdev-test --n-workers 1
+# Two workers of one thread each: most of a notebook's time is imports.
+phase 'nbdev-test' env OMP_NUM_THREADS=1 nbdev-test --n-workers 2
 phase 'docs: nbdev-proc-nbs, then every page linted' unchanged 'nbs/nbdev.yml is not what pyproject.toml says; commit the new one.' python tests/process_docs.py
 echo pytest; python -m pytest
