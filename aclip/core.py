@@ -22,23 +22,24 @@ from .text.lora import lora_view
 class ActivityCLIP(TwoBranch):
     "An image branch, frozen, with a text branch plugged in (Sec. 3.2, Fig. 2)."
     def __init__(self,
-        base:nn.Module, # a trained image branch, as for `TwoBranch`
+        base:nn.Module, # a trained image branch: has embed, classify, d, n_activities, n_actions
         r:int=7, # rank of LoRA; the paper: 7 for ARG, 6 for AFormer, 2 for Dual-AI
-        alpha:float=8., # gain of LoRA
+        alpha:float=8., # gain of LoRA, not divided by r
         d2:int=512, # width of the teacher's text features
         layers:int=6, # encoder layers of Image2Text
         heads:int=8, # attention heads of Image2Text
         dropout:float=0.1, # inside Image2Text and before the text branch's classifier
-        relation:str='relation', # as for `TwoBranch`
-        adapt:str='lora', # 'lora': the base's relation with LoRA; 'scratch': one from scratch
-        targets:tuple[str,...]=None, # linear maps that get LoRA; None: `base.lora_targets`, or all
+        relation:str='relation', # the base's relation module, by name or as an object
+        adapt:str='lora', # 'lora': the base's relation with LoRA; 'scratch': new weights
+        # Linear maps that get LoRA; None: `base.lora_targets` if it has them; empty: all.
+        targets:tuple[str,...]=None,
         text_actions:bool=False, # also classify actions in the text branch
         tau:float=0.01, # temperature of distillation; CLIP's own trained one is 0.01
         learn_tau:bool=False, # train the temperature as CLIP does
     ):
         super().__init__(base, relation)
         self.adapt = adapt
-        self._add_translation(r, alpha, d2, layers, heads, dropout, targets)
+        self._add_text_parts(r, alpha, d2, layers, heads, dropout, targets)
         self.dropout = nn.Dropout(dropout)
         self.text_activity = ActivityClassifier(base.d, base.n_activities)
         self.text_action = nn.Linear(base.d, base.n_actions) if text_actions else None
@@ -47,8 +48,8 @@ class ActivityCLIP(TwoBranch):
 
 # %% ../nbs/14_core.ipynb #dda413e5
 @patch
-def _add_translation(self:ActivityCLIP, r, alpha, d2, layers, heads, dropout, targets):
-    "Add Image2Text and the text branch's relation; where that fails, unplug the base first."
+def _add_text_parts(self:ActivityCLIP, r, alpha, d2, layers, heads, dropout, targets):
+    "Add Image2Text and the text branch's relation; on failure unplug the base and raise."
     try:
         self.image2text = Image2Text(self.base.d, d2, layers, heads, dropout)
         self.text_relation = self._make_relation(r, alpha, targets)
@@ -77,7 +78,7 @@ def tau(self:ActivityCLIP)->Tensor: # scalar, positive
 def train(self:ActivityCLIP,
     mode:bool=True, # training mode for the text branch
 )->ActivityCLIP: # self
-    "As `TwoBranch.train`; BatchNorm in the shared relation stays in eval mode too."
+    "As `TwoBranch.train`; the view shares BatchNorm statistics, so they stay in eval mode too."
     TwoBranch.train(self, mode)
     # A relation from scratch has running statistics of its own.
     if self.adapt == 'scratch': return self
@@ -92,8 +93,8 @@ def text_branch(self:ActivityCLIP,
     boxes:Tensor, # (B, T, N, 4)
     mask:Tensor=None, # (B, N), True for a real actor
 )->dict[str,Tensor]: # text (B, T, N, D2) and what `classify_text` returns
-    "Actor features -> text-like features -> relation -> scores. This is all that trains."
-    text,back = self.image2text(x, None if mask is None else mask[:, None])
+    "Actor features -> text-like features -> relation -> scores: all that is trained."
+    text,back = self.image2text(x, None if mask is None else mask[:, None])  # back: width D1
     y = self.text_relation(back, boxes, mask)
     return dict(text=text, **self.classify_text(y, mask))
 
@@ -102,7 +103,7 @@ def text_branch(self:ActivityCLIP,
 def classify_text(self:ActivityCLIP,
     y:Tensor, # features from the text branch's relation (B, T, N, D1)
     mask:Tensor=None, # (B, N), True for a real actor
-)->dict[str,Tensor]: # activity_text (B, G), and with `text_actions` action_text (B, N, K)
+)->dict[str,Tensor]: # activity_text (B, G); with `text_actions` also action_text (B, N, K)
     "Scores of the text branch."
     y = self.dropout(y)
     out = dict(activity_text=self.text_activity(y, mask))
@@ -115,7 +116,7 @@ def forward(self:ActivityCLIP,
     frames:Tensor, # (B, T, 3, H, W) uint8, or what `base.embed` takes
     boxes:Tensor, # (B, T, N, 4) in 0..1
     mask:Tensor=None, # (B, N), True for a real actor
-)->dict[str,Tensor]: # activity (B, G), action (B, N, K), activity_image, activity_text, text
+)->dict[str,Tensor]: # activity (B, G), action (B, N, K), and the scores of each branch
     "Both branches and the sum of their activity scores; actions come from the image branch."
     with torch.no_grad():
         x = self.base.embed(frames, boxes, mask)

@@ -23,7 +23,7 @@ class AFormerRelation(nn.Module):
         dropout:float=0.1, # dropout inside the blocks, 0..1
         bias:bool=False, # biases in W_q, W_k and W_v
         positions:bool=True, # add the encoding of box centres, in both branches
-        size:tuple[int,int]=(720, 1280), # height and width of the frame in pixels, unit of the encoding
+        size:tuple[int,int]=(720, 1280), # height and width of the frame in pixels
     ):
         super().__init__()
         check_aformer_sizes(d, layers, positions)

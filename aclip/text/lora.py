@@ -86,21 +86,22 @@ def lora_adapter(
     alpha:float=8., # gain
 )->LoRALinear: # a `StackedLoRALinear` if `W0` is a `StackedLinear`
     "The adapted form of a linear map (Eq. 4)."
-    kind = StackedLoRALinear if isinstance(W0, StackedLinear) else LoRALinear
-    return kind(W0, r, alpha)
+    adapter = StackedLoRALinear if isinstance(W0, StackedLinear) else LoRALinear
+    return adapter(W0, r, alpha)
 
 # %% ../../nbs/07_text.lora.ipynb #9d325768
 def shared_copy(
     module:nn.Module, # any module
 )->nn.Module: # new modules, the same parameters and buffers
     "A copy of a module that holds the original's tensors by reference."
+    # deepcopy takes what stands in its memo as copied already, so the tensors are shared.
     tensors = chain(module.parameters(), module.buffers())
     return copy.deepcopy(module, {id(t): t for t in tensors})
 
 # %% ../../nbs/07_text.lora.ipynb #039f2da0
 def linears(
     module:nn.Module, # where to search
-    targets:tuple[str,...]=(), # patterns for the last part of a name, such as W_q; none: all
+    targets:tuple[str,...]=(), # patterns for the last part of a name, such as W_q; empty: all
 )->dict[str,nn.Linear]: # name -> linear map
     "The linear maps inside a module that match the targets; a pattern without a match is an error."
     kind = type(module).__name__
@@ -146,11 +147,12 @@ def lora_view(
     relation:nn.Module, # the image branch's relation module; is frozen, otherwise unchanged
     r:int, # rank
     alpha:float=8., # gain
-    targets:tuple[str,...]=(), # which linear maps, see `linears`; none: all
+    targets:tuple[str,...]=(), # which linear maps, see `linears`; empty: all
 )->nn.Module: # the view: shares every tensor of `relation`, adds A and B
     "The text branch's relation: shared weights plus a low-rank update (Sec. 3.2, Eq. 4)."
+    # The parameters are shared, so this freezes them in the image branch too.
     view = shared_copy(relation).requires_grad_(False)
-    adapters = {}
+    adapters = {} # a map with two names gets one adapter
     for name, W0 in linears(view, targets).items():
         check_called(view, name)
         if W0 not in adapters:
