@@ -114,7 +114,7 @@ def choose_clip(
 def clip_figures(
     out:Path, # folder of a seed
     source:ClipSource, # its world
-)->list: # two pictures, HTML
+)->list: # one or two pictures, HTML
     "A test clip: predicted boxes and actions, and which actors an actor attends to."
     model, config, _ = load_model(checkpoints(out)[WITH])
     clips = source.read('test', config)
@@ -126,8 +126,10 @@ def clip_figures(
     batch = [t.cpu() for t in next(iter(load(clips[i:i + 1])))]
     names = {k: config.activities[int(scores[k][i].argmax())]
              for k in ('activity', 'activity_image', 'activity_text')}
-    return [boxes_figure(batch, scores['action'][i], names, config, clips[i].name),
-            attention_figure(model.cpu(), batch, names, config, actor)]
+    figures = [boxes_figure(batch, scores['action'][i], names, config, clips[i].name)]
+    if hasattr(model.relation, 'interactions'):
+        figures.append(attention_figure(model.cpu(), batch, names, config, actor))
+    return figures
 
 # %% ../../nbs/98_evidence.demo_report.ipynb #3a0a34ca
 def boxes_figure(
