@@ -106,6 +106,7 @@ def run_command(
         result = call(**arguments)
     return result, resolve(command.text)(result) if command.text else str(result)
 
+# %% ../nbs/20_cli.ipynb #98dd096d
 def build_run(
     settings:dict, # nested
 ): # a `RunConfig`
@@ -173,6 +174,7 @@ def fail(
     print(f'{start}aclip {name}: {why}', file=sys.stderr)
     return status
 
+# %% ../nbs/20_cli.ipynb #384252a4
 def as_json(
     result, # of a subcommand
 ): # what JSON can hold
@@ -181,6 +183,7 @@ def as_json(
     if isinstance(result, Path): return str(result)
     return result.to_dict() if hasattr(result, 'to_dict') else result
 
+# %% ../nbs/20_cli.ipynb #7165ee2b
 def write_out(
     text:str, # what is printed
 ):
@@ -198,6 +201,7 @@ def check_processes(
     raise ValueError(f"runs in one process; only {shared} share their work among several. "
                      "Start it without torchrun or accelerate launch")
 
+# %% ../nbs/20_cli.ipynb #56445253
 def speaks(
     name:str, # of the subcommand
 )->bool: # False for all but the first of several processes

@@ -68,6 +68,7 @@ def complete(self:Config):
     if self.needs_rank and self.text.get('r') is None:
         self.text = {**self.text, 'r': BASES[self.model].r}
 
+# %% ../nbs/50_config.ipynb #e26e52bb
 @patch
 def check_numbers(self:Config):
     "`ValueError` for a width, a size or a count below 1, and for a dropout outside 0..1."
@@ -100,6 +101,7 @@ def _with_frames(self:Config):
     if self.d is None: self.d = base.d
     if self.n_frames is None: self.n_frames = base.n_frames
 
+# %% ../nbs/50_config.ipynb #11393e52
 @patch
 def _without_frames(self:Config):
     "Boxes alone: no frame size, no backbone, and one moment of a clip."
@@ -116,21 +118,25 @@ def kind(self:Config)->FeatureKind: # entry of `FEATURES`
     "The kind of actor features."
     return FEATURES[self.features]
 
+# %% ../nbs/50_config.ipynb #8aa9265d
 @patch(as_prop=True)
 def pixels(self:Config)->bool: # False for boxes alone
     "Are frames read?"
     return self.kind.pixels
 
+# %% ../nbs/50_config.ipynb #04a2e4f3
 @patch(as_prop=True)
 def first_step(self:Config)->int: # 2 for boxes alone, else 1
     "The first training step: without a backbone, step 1 has nothing to train."
     return 1 if self.pixels else 2
 
+# %% ../nbs/50_config.ipynb #7d004d41
 @patch(as_prop=True)
 def single_frames(self:Config)->bool: # True in step 1, unless the features need the whole clip
     "Does this step train on single frames?"
     return self.step == 1 and not self.kind.whole_clip
 
+# %% ../nbs/50_config.ipynb #1890d3e8
 @patch(as_prop=True)
 def needs_rank(self:Config)->bool: # True in step 3 with LoRA
     "Does the text branch have a rank?"
@@ -142,6 +148,7 @@ def to_dict(self:Config)->dict: # ready for JSON
     "Plain JSON types."
     return asdict(self)
 
+# %% ../nbs/50_config.ipynb #f73bae6b
 @patch(cls_method=True)
 def from_dict(cls:Config,
     d:dict, # as from `to_dict`

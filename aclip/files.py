@@ -46,6 +46,7 @@ def write_text(
         raise FileError(f"{path}: cannot be written ({e.strerror or e}); "
                         "choose a folder you can write to, with room on the disk") from e
 
+# %% ../nbs/53_files.ipynb #015187b2
 def write_json(
     path:Path, # file to write
     value:object, # anything that JSON can hold
@@ -77,6 +78,7 @@ def machine_info()->dict: # versions of aclip, torch and Python, hardware, threa
                 threads=torch.get_num_threads(), gpu=gpu,
                 processes=int(os.environ.get('WORLD_SIZE', 1)))
 
+# %% ../nbs/53_files.ipynb #fda2c7b7
 def commit_id()->str: # as `git describe` prints it; None outside a repository
     "The commit of the code that runs."
     command = ['git', '-C', str(Path(__file__).parent), 'describe', '--always', '--dirty']

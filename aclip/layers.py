@@ -68,12 +68,14 @@ def split_heads(
     "One slice of the features for each head."
     return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
 
+# %% ../nbs/08_layers.ipynb #5b246047
 def join_heads(
     x:Tensor, # (..., heads, N, D / heads)
 )->Tensor: # (..., N, D)
     "The slices of all heads side by side, as before `split_heads`."
     return x.transpose(-2, -3).flatten(-2)
 
+# %% ../nbs/08_layers.ipynb #3ec682c6
 def check_heads(
     d:int, # width
     heads:int, # number of heads

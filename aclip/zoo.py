@@ -97,6 +97,7 @@ def _differences(a, b, keys):
     a, b = (json.loads(json.dumps(c.to_dict())) for c in (a, b))
     return [(k, a[k], b[k]) for k in keys if a[k] != b[k]]
 
+# %% ../nbs/51_zoo.ipynb #41f39b77
 def next_step(
     model:nn.Module, # the trained model of a step
     before:Config, # its configuration

@@ -36,6 +36,7 @@ NO_OPTIONS = ('self', 'progress', 'source', 'activities', 'actions')
 POSITIONAL = ('which',)
 METAVARS = {int: 'N', float: 'X', Path: 'PATH'}
 
+# %% ../../nbs/20a_command_line.options.ipynb #0d3b4cc3
 def resolve(
     path:str, # 'module:name', inside the package aclip
 ): # whatever has that name
@@ -129,6 +130,7 @@ def option_name(
     name = dict(group.rename).get(name, name)
     return '--' + group.prefix + (name if group.prefix else name.replace('_', '-'))
 
+# %% ../../nbs/20a_command_line.options.ipynb #5c7be565
 def add_group(
     parser:argparse.ArgumentParser, # gets the options
     group:Group, # which

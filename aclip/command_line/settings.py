@@ -33,6 +33,7 @@ def tiny_settings(
         preset['model']['relation'] = dict(base.small)
     return preset
 
+# %% ../../nbs/20b_command_line.settings.ipynb #a3cd3283
 def merged(
     below:dict, # settings
     above:dict, # settings that win
@@ -74,6 +75,7 @@ def read_settings(
         raise ValueError(f"--config {path}: expected a table of settings")
     return settings
 
+# %% ../../nbs/20b_command_line.settings.ipynb #66233415
 def toml():
     "The TOML reader of the standard library, or for Python 3.10 the package tomli."
     try: return import_module('tomllib')
@@ -94,6 +96,7 @@ def check_settings(
             raise ValueError(f"--config {path}: there is no setting {name!r}; "
                              f"there are {', '.join(sorted(known))}")
 
+# %% ../../nbs/20b_command_line.settings.ipynb #ae053f69
 def flat_names(
     settings:dict, # nested
     before:str='', # start of the names

@@ -120,6 +120,7 @@ def relation_groups(
                        skip=skip, prefix='relation.')
                  for title, name in zip(('losses', 'relation'), names))
 
+# %% ../../nbs/20c_command_line.subcommands.ipynb #7d3cc1dd
 def chosen_model(
     argv:list[str], # arguments of `aclip train`
     settings:dict, # from a configuration file

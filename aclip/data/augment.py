@@ -60,6 +60,7 @@ def uniform_noise(
     "Uniform random numbers, drawn on the CPU."
     return ((2*torch.rand(shape) - 1)*most).to(device)
 
+# %% ../../nbs/73_data.augment.ipynb #75f9a7fe
 @patch
 def move(self:BoxAugment,
     boxes:Tensor, # (B, T, N, 4), x1 y1 x2 y2 in 0..1

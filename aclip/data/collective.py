@@ -78,6 +78,7 @@ def sequence_folders(
     numbers = SPLITS[split] if isinstance(split, str) else split
     return [Path(root)/f'seq{number:02}' for number in numbers]
 
+# %% ../../nbs/66_data.collective.ipynb #b966d8ee
 def sequence_number(
     folder:Path, # a sequence's folder, such as seq05
 )->int: # its number
@@ -128,6 +129,7 @@ def check_box_source(
         raise DataError(f'boxes={str(boxes)!r}. Expected annotation: '
                         'Collective Activity has no published tracks.')
 
+# %% ../../nbs/66_data.collective.ipynb #2717698e
 def check_frames_option(
     frames:str, # how to treat clips that lack frames
 ):

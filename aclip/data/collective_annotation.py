@@ -80,6 +80,7 @@ def key_frames(
                      np.array([row.label for row in rows]))
             for frame, rows in sorted(by_frame.items())]
 
+# %% ../../nbs/65a_data.collective_annotation.ipynb #44fe858b
 def read_key_frames(
     path:Path, # an annotations.txt
 )->list: # `KeyFrame`s in time order

@@ -51,6 +51,7 @@ def _draw_background(im, draw, camera, look):
     for k, colour in enumerate(look.boards):
         draw.polygon([tuple(edges[j]) for j in (k, k+1, k+8, k+7)], colour)
 
+# %% ../../nbs/76_data.drawing.ipynb #78c81c80
 def draw_hall(
     camera:Camera, # of this frame
     look:Look, # of the video
@@ -153,6 +154,7 @@ def _ball_task(draw, camera, place):
     box = (x-r, y-r, x+r, y+r)
     return place[1], partial(draw.ellipse, box, (245, 235, 160), (40, 60, 140))
 
+# %% ../../nbs/76_data.drawing.ipynb #83187453
 def _paint(im, camera, joints, kits, ball):
     "Paint people (n, 15, 3), net and ball on the hall, from far to near."
     draw = ImageDraw.Draw(im)

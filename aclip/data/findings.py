@@ -82,6 +82,7 @@ def format_counts(
     "Counts as one line, sorted by name."
     return ', '.join(f'{k} {n}' for k, n in sorted(counter.items())) or 'none'
 
+# %% ../../nbs/69_data.findings.ipynb #af141524
 def count_lines(
     report:Report, # the report
 )->list: # of str
@@ -233,6 +234,7 @@ def numbered_folders(
     folders = [f for f in parent.iterdir() if f.is_dir() and re.fullmatch(pattern, f.name)]
     return sorted(folders, key=lambda f: int(re.search(r'\d+', f.name)[0]))
 
+# %% ../../nbs/69_data.findings.ipynb #679c8535
 def show_progress(
     items:list, # what a loop goes through
     progress:bool, # show a bar

@@ -60,6 +60,7 @@ def frame_number(
                         'Name frames by number, such as 00042.jpg.')
     return int(digits[-1])
 
+# %% ../../nbs/68_data.folder.ipynb #7d626331
 def list_frames(
     folder:Path, # folder of .jpg, .jpeg or .png files
 )->list: # their paths in time order

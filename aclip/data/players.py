@@ -22,6 +22,7 @@ class Camera(NamedTuple):
     focal:float # focal length, in widths of the picture
     size:tuple # (height, width) of the picture in pixels
 
+# %% ../../nbs/74_data.players.ipynb #84ec4951
 @patch
 def project(self:Camera,
     points, # places in metres (..., 3)
@@ -63,11 +64,13 @@ def _along(degrees):
     a = np.radians(degrees)
     return np.stack([np.sin(a), 0*a, -np.cos(a)], -1)
 
+# %% ../../nbs/74_data.players.ipynb #e7c60ed2
 def _arm(shoulder, upper, fore, out):
     "Shoulder, elbow and hand; the hand is moved sideways by `out`."
     elbow = shoulder + .31*_along(upper)
     return [shoulder, elbow + out/2, elbow + .28*_along(fore) + out]
 
+# %% ../../nbs/74_data.players.ipynb #668603b2
 def _leg(thigh, shin, out):
     "Hip, knee and foot of a leg, which is on the side `out`."
     knee = .45*_along(thigh)
@@ -114,8 +117,10 @@ class Kit(NamedTuple):
     skin:tuple # forearms, shins, face
     hair:tuple # the upper half of the head
 
+# %% ../../nbs/74_data.players.ipynb #1c9bc08d
 def _shade(colour, by): return tuple(int(min(255, c*by)) for c in colour)
 
+# %% ../../nbs/74_data.players.ipynb #d781f120
 def _limb(draw, px, widths, colours):
     "A limb of bones between joints, with round ends."
     for (a, b), w, c in zip(zip(px, px[1:]), widths, colours):
@@ -129,16 +134,19 @@ def _draw_arm(draw, px, m, kit, light):
     colours = (_shade(kit.shirt, light*.9), _shade(kit.skin, light))
     _limb(draw, px, (.13*m, .1*m), colours)
 
+# %% ../../nbs/74_data.players.ipynb #46a8f7e0
 def _draw_leg(draw, px, m, kit, light):
     "Leg of three joints `px`, at `m` pixels per metre; `light` below 1 darkens it."
     colours = (_shade(kit.shorts, light), _shade(kit.skin, light))
     _limb(draw, px, (.19*m, .13*m), colours)
 
+# %% ../../nbs/74_data.players.ipynb #e6fda4f0
 def _draw_trunk(draw, px, m, kit):
     "Polygon between shoulders and hips, and a thick spine."
     draw.polygon([tuple(px[i]) for i in (3, 6, 12, 9)], kit.shirt)
     _limb(draw, px[[1, 0]], (.3*m,), (kit.shirt,))
 
+# %% ../../nbs/74_data.players.ipynb #9a0c344f
 def _draw_head(draw, centre, m, kit):
     "Face and hair."
     x, y = centre
@@ -180,12 +188,14 @@ def _sway(pose, t, phase):
     "A slow small swing of a player who stays in place."
     return pose + np.sin(phase + 3*t)[:, None]*POSES['waiting']*.06
 
+# %% ../../nbs/74_data.players.ipynb #24661c90
 def _run(pose, t, phase):
     "Running: legs and arms swing twice a second about their middle."
     middle = np.array([0, -2, 0, -2, -47, 30, 30, -10, -30, 0, 0, 0])
     swing = np.array([0, -35, -30, 35, 30, 30, 30, -30, -30, 0, 0, 0])
     return pose + np.sin(phase + 4*np.pi*t)[:, None]*swing*.9 - middle
 
+# %% ../../nbs/74_data.players.ipynb #d6dd951d
 def _strength(action, t):
     "How far an action has developed, 0 to 1."
     if action == 'falling': return 1/(1+np.exp(-(t+.2)/.08))

@@ -78,6 +78,7 @@ def _preferred_row(action):
     if action in _AT_NET: return 0
     return 2 if action in _AT_BACK else 1
 
+# %% ../../nbs/75_data.scene.ipynb #f112c80d
 def _team_places(team, rng):
     "Metres from the net and from the near side line of one team's players (6, 2)."
     order = ([_preferred_row(a) for a in team] + rng.random(6)).argsort()
@@ -137,6 +138,7 @@ def vary_colour(
     "Add normal noise to a colour."
     return tuple(np.clip(np.add(colour, rng.normal(0, by, 3)), 0, 255).astype(int).tolist())
 
+# %% ../../nbs/75_data.scene.ipynb #6159de26
 def _draw_camera(rng, size):
     "A camera beside the court, and a focal length that fits the court into the picture."
     back = rng.uniform(11, 16)
@@ -190,14 +192,17 @@ def _jitter_boxes(boxes, rng, difficulty):
     jitter = jitter + rng.normal(0, .012*difficulty, (20, 12, 4))
     return boxes + jitter*sizes
 
+# %% ../../nbs/75_data.scene.ipynb #e0a4a456
 def _area(boxes): return (boxes[..., 2:]-boxes[..., :2]).clip(0).prod(-1)
 
+# %% ../../nbs/75_data.scene.ipynb #369077c8
 def _share_inside(boxes, size):
     "Which part of each box is inside a frame of (height, width)."
     H, W = size
     cut = np.concatenate([boxes[..., :2].clip(0), np.minimum(boxes[..., 2:], (W, H))], -1)
     return _area(cut)/_area(boxes)
 
+# %% ../../nbs/75_data.scene.ipynb #3c53a170
 def _whole_pixels(boxes, size):
     "Boxes in whole pixels, cut at the edges of the frame, at least 2 pixels wide and high."
     H, W = size
@@ -227,6 +232,7 @@ def _paths(places, heading, names, t, rng):
     path[..., 0] = side*(side*path[..., 0]).clip(.3)
     return path
 
+# %% ../../nbs/75_data.scene.ipynb #9f4739c0
 def _pan(camera, t, rng):
     "One camera for each moment: it starts beside its centre and turns at a constant speed."
     start = rng.normal(0, .5)
@@ -242,6 +248,7 @@ def clip_span(
     first = -(frames//2)
     return range(min(first, TRACK[0]), max(first+frames, TRACK[-1]+1))
 
+# %% ../../nbs/75_data.scene.ipynb #645da738
 def _act(names, kind, winner, t, rng, difficulty):
     "Poses of the twelve players over time (F, 12, 12). Half of the standing winners cheer."
     standing_winner = (np.arange(12)//6 == winner) & (names == 'standing')

@@ -64,6 +64,7 @@ def official_spelling(
     dashed = activity in ('l_spike', 'l_pass', 'r_pass')
     return activity.replace('_', '-') if dashed else activity
 
+# %% ../../nbs/76a_data.scene_labels.ipynb #f1b0aeca
 def annotation_line(
     scene:Scene, # a scene
     target:int, # number of the target frame

@@ -48,6 +48,7 @@ def check_labels(self:ClipSource,
                             f"the model knows {', '.join(known)}. "
                             "Give a dataset and a model that belong together.")
 
+# %% ../../nbs/68a_data.source.ipynb #a9394093
 @patch
 def read(self:ClipSource,
     split:str, # 'train', 'val', 'trainval' or 'test', or numbers of videos

@@ -32,6 +32,7 @@ def world_videos(
             for split in ('train', 'val', 'test') for k, video in enumerate(SPLITS[split])]
     return [video for _, video in sorted(when)][:n]
 
+# %% ../../nbs/77_data.synthetic.ipynb #d27b16e7
 def clip_place(
     i:int, # number of the clip in the world
     world:dict, # arguments of the world; uses videos
@@ -57,6 +58,7 @@ def _is_complete(folder, names):
     "Does the folder contain all these files?"
     return folder.is_dir() and names <= set(os.listdir(folder))
 
+# %% ../../nbs/77_data.synthetic.ipynb #90b3d68b
 def _write_frames(folder, scene, i, target, world, partial_folder):
     "Draw the frames of clip `i` into `folder`, unless all of them are there."
     first = target - world['frames']//2
@@ -147,6 +149,7 @@ def _differences(card, world):
     if not isinstance(found, dict): return ['no arguments']
     return [f'{k} {found.get(k)} instead of {v}' for k, v in world.items() if found.get(k) != v]
 
+# %% ../../nbs/77_data.synthetic.ipynb #69297959
 def _check_folder(root, world, overwrite):
     "`DataError` for a folder with another world or with anything else."
     card = root/'world.json'
@@ -226,6 +229,7 @@ def draw_world(
     described = ('size', 'clips', 'videos', 'frames', 'difficulty', 'seed')
     return dict(root=str(root), **{k: world[k] for k in described})
 
+# %% ../../nbs/77_data.synthetic.ipynb #96d3de44
 def world_text(
     result:dict, # as from `draw_world`
 )->str: # one line

@@ -94,6 +94,7 @@ def evaluate(
     if out is not None and not rank_distrib(): write_evaluation(Path(out), result)
     return result
 
+# %% ../../nbs/23_evaluate.evaluation.ipynb #24966286
 def model_list(
     model, # the path of a checkpoint, or several
 )->list: # paths

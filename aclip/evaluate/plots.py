@@ -26,6 +26,7 @@ def new_ax(
     from matplotlib.figure import Figure
     return Figure(figsize=(w, h), layout='constrained').subplots()
 
+# %% ../../nbs/86_evaluate.plots.ipynb #771f5242
 def new_panels(
     rows:int, # panels from top to bottom
     cols:int, # panels from left to right
@@ -45,6 +46,7 @@ def _check_names(m, rows, cols):
         raise ValueError(f"the matrix is {m.shape}, but there are names for {len(rows)} rows "
                          f"and {len(cols)} columns")
 
+# %% ../../nbs/86_evaluate.plots.ipynb #5d64bdcf
 def show_matrix(
     m:Tensor, # values (R, C)
     rows:list[str], # R names
@@ -110,6 +112,7 @@ def _right_by_class(pred, target, n_classes):
     rows = [confusion_matrix(row, target, n_classes).diag() for row in pred]
     return torch.stack(rows).float()
 
+# %% ../../nbs/86_evaluate.plots.ipynb #3f17d6c3
 def differences(
     pred:Tensor, # activity ids predicted with the text branch, (M,), or a row for each seed (S, M)
     base:Tensor, # the same from the image branch alone, (M,) or (S, M)
@@ -134,12 +137,14 @@ def _bar_text(value):
     if abs(value) < .05: return '0'
     return f'{value:+.1f}'.removesuffix('.0')
 
+# %% ../../nbs/86_evaluate.plots.ipynb #20342846
 def _annotate_bar(ax, x, end, value):
     "The number above a positive bar or below a negative one."
     offset, va = (-4, 'top') if value < 0 else (4, 'bottom')
     ax.annotate(_bar_text(value), (x, end), (0, offset), textcoords='offset points', ha='center',
                 va=va, fontsize=9, rotation=90*np.isnan(value))
 
+# %% ../../nbs/86_evaluate.plots.ipynb #21aa6a88
 def _draw_bars(ax, x, d, width, name, colour):
     "Bars at `x`: the mean of each column of `d`; points and lines where there are several rows."
     mean = d.mean(0)
@@ -161,6 +166,7 @@ def _finish_bars(ax, labels):
     ax.legend(fontsize=10, frameon=False, loc='lower left', bbox_to_anchor=(0, 1), ncols=3)
     ax.yaxis.get_major_locator().set_params(integer=True)
 
+# %% ../../nbs/86_evaluate.plots.ipynb #e72b2613
 def plot_differences(
     diffs:dict[str,Tensor], # name, such as 'ACLIP(ARG) - ARG' -> (S, G) from `differences`
     labels:list[str], # G activity names, by id
@@ -200,6 +206,7 @@ def _check_columns(histories, columns):
         if c not in known:
             raise ValueError(f"no run has a column {c!r}; they have {', '.join(sorted(known))}")
 
+# %% ../../nbs/86_evaluate.plots.ipynb #6b88d71b
 def _plot_column(ax, column, histories):
     "A line for each run that has the column."
     for k, (name, h) in enumerate(histories.items()):

@@ -44,6 +44,7 @@ def window_clip(
                         f"the target. Put at least {n} numbered frames there.")
     return clip, n
 
+# %% ../../nbs/24_evaluate.predict.ipynb #0914984a
 def clip_scores(
     net, # the model
     clip:Clip, # one clip

@@ -34,6 +34,7 @@ def _draw_court(ax):
 # %% ../../nbs/87_evaluate.visual.ipynb #a02069f5
 def _is_empty(frame): return frame is None or 0 in frame.shape
 
+# %% ../../nbs/87_evaluate.visual.ipynb #a5db8002
 def _aspect(frame)->float:
     "Height over width of the frame, or of the court where there is none."
     if _is_empty(frame): return _CAMERA.size[0]/_CAMERA.size[1]
@@ -42,6 +43,7 @@ def _aspect(frame)->float:
                          "as in a batch, or None")
     return frame.shape[1]/frame.shape[2]
 
+# %% ../../nbs/87_evaluate.visual.ipynb #9a4a6bcc
 def _draw_frame(ax, frame, strength=1., low=0., high=1.):
     "The frame, or a court, from `low` to `high` on axes over 0..1; `strength` below 1 fades it."
     aspect = _aspect(frame)
@@ -59,6 +61,7 @@ def _overlap(a, b)->bool:
     X, Y, W, H = b
     return x < X+W and X < x+w and y < Y+H-1e-9 and Y < y+h-1e-9
 
+# %% ../../nbs/87_evaluate.visual.ipynb #db34c59e
 def _free_places(boxes, sizes)->list:
     "Upper left corner x y of each label: near its box, off the labels before, inside the frame."
     taken = {}
@@ -83,6 +86,7 @@ def _real_actors(boxes, mask)->list:
                          "expected one entry a box, and one True at least")
     return mask.nonzero()[:, 0].tolist()
 
+# %% ../../nbs/87_evaluate.visual.ipynb #fe2c8316
 def _names(ids, labels, n)->list:
     "The names of `n` ids; None for -100."
     ids = [-100]*n if ids is None else torch.as_tensor(ids).tolist()
@@ -112,6 +116,7 @@ def _draw_box(ax, box, colour):
     ax.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=colour, lw=1.6, ls=style,
             path_effects=rim)
 
+# %% ../../nbs/87_evaluate.visual.ipynb #b69089eb
 def _draw_boxes(ax, boxes, texts, colours, size=8):
     "Boxes with labels of `size` points; a thin line leads to a label that is off its box."
     W, H = ax.figure.get_size_inches()*72
@@ -165,6 +170,7 @@ def _draw_relation(ax, centres, actor, opacity):
                 bbox=dict(boxstyle='circle,pad=.2', fc='white', ec='#08306b', lw=.8))
     ax.plot(*centres[actor], '*', ms=20, color=_COLOURS['wrong'], mec='white', zorder=5)
 
+# %% ../../nbs/87_evaluate.visual.ipynb #8d642030
 def _attention_row(m, actor, n)->list:
     "How much the actor attends to each of `n` actors, from the map of one clip."
     if tuple(m.shape) not in ((n, n), (1, n, n)):
@@ -178,10 +184,12 @@ def _centres(boxes, actors)->dict:
     corners = {i: boxes[i].tolist() for i in actors}
     return {i: ((x1+x2)/2, (y1+y2)/2) for i, (x1, y1, x2, y2) in corners.items()}
 
+# %% ../../nbs/87_evaluate.visual.ipynb #55794fa2
 def _vertical_range(boxes)->tuple:
     "The part of the frame with boxes, and a margin of a tenth: above and below is only crowd."
     return max(boxes[:, 1].min().item() - .1, 0), min(boxes[:, 3].max().item() + .1, 1)
 
+# %% ../../nbs/87_evaluate.visual.ipynb #78c023ff
 def _draw_panel(ax, centres, actor, weights, top, title):
     "The relation of one actor in one map, in proportion to the largest weight `top`."
     opacity = {j: weights[j]/top if top else 0. for j in centres if j != actor}

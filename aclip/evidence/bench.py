@@ -83,6 +83,7 @@ def extraction_row(
     return row(f'extraction of a frame of {what}', 1/speed, filled['share']['decoding']/speed,
                f'waiting for decoding alone; {speed:.2f} frames a second: {parts}')
 
+# %% ../../nbs/96_evidence.bench.ipynb #4007f472
 def bench_store(
     clips:list, # `Clip`s with frames, three or more
     sizes:Sizes=FULL, # how much
@@ -136,6 +137,7 @@ def compare_step(
     other = f'its matrix products alone, at {rate/1e9:.0f} GFLOP/s'
     return row(what, median(seconds), flops/rate, other), dict(flops=flops, rate=rate)
 
+# %% ../../nbs/96_evidence.bench.ipynb #1383ccb5
 def bench_floor(
     clips:list, # `Clip`s, whose frames are not read
     sizes:Sizes=FULL, # how much
@@ -182,6 +184,7 @@ def bench(
                 rows=[*store, *results['relations'], *results['one pass'], *floor],
                 filled=filled, floor=counts, growth=results['growth'], peak_gib=peak)
 
+# %% ../../nbs/96_evidence.bench.ipynb #14fa358e
 def write_bench(
     result:dict, # from `bench`
     path:Path, # file to write, .json
@@ -210,6 +213,7 @@ def time_text(
     if seconds >= 1: return f'{seconds:9.2f} s '
     return f'{1e3*seconds:9.2f} ms'
 
+# %% ../../nbs/96_evidence.bench.ipynb #22cfb925
 def row_text(
     r:dict, # as from `row`
 )->list[str]: # lines of at most 80 columns

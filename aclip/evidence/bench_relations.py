@@ -26,6 +26,7 @@ def growing()->dict: # quantity -> values
     return dict(clips=[1, 2, 4, 8, 16], actors=[3, 6, 12, 24, 48], frames=[3, 6, 9, 18, 27],
                 ranks=[1, 4, 16, 64, 128])
 
+# %% ../../nbs/95a_evidence.bench_relations.ipynb #75d8d18d
 @dataclass
 class Sizes:
     "How much the benchmark does."
@@ -58,6 +59,7 @@ def training_pass(
         relation(x, boxes).square().mean().backward()
     return run
 
+# %% ../../nbs/95a_evidence.bench_relations.ipynb #19130c26
 def compare_relation(
     name:str, # a key of `PLAIN`
     sizes:Sizes, # how much
@@ -99,6 +101,7 @@ def compare_one_pass(
     many = 's' if clips > 1 else ''
     return row(f'{name}: both relations of {clips} clip{many} in one pass', *seconds, 'two passes')
 
+# %% ../../nbs/95a_evidence.bench_relations.ipynb #7f3be51d
 @torch.no_grad()
 def bench_one_pass(
     sizes:Sizes=FULL, # how much
@@ -128,6 +131,7 @@ def text_branch_seconds(
         model.text_branch(x, boxes)['activity_text'].square().mean().backward()
     return four_digits(interleave_timings(run, n=sizes.turns)[0])
 
+# %% ../../nbs/95a_evidence.bench_relations.ipynb #f898a40e
 def bench_growth(
     sizes:Sizes=FULL, # how much
 )->dict: # quantity -> base model -> pairs of its value and seconds

@@ -103,6 +103,7 @@ def run_seed(
     return [result_row(seed, name, records[name], evaluate(file, source, 'test', progress=False))
             for name, file in checkpoints(out).items()]
 
+# %% ../../nbs/26_evidence.demo.ipynb #a3009f79
 def demo_source(
     world:Path, # a drawn world
 )->ClipSource: # its clips
@@ -118,6 +119,7 @@ def read_card(
     except ValueError: return {}
     return card if isinstance(card, dict) else {}
 
+# %% ../../nbs/26_evidence.demo.ipynb #f25648ed
 def check_folder(
     out:Path, # folder of the demo
     card:dict, # its arguments
@@ -167,6 +169,7 @@ def demo_training(
                          f"not {', '.join(map(str, unknown))}; leave these out of training")
     return {step: TRAINING[step] | changes.get(step, {}) for step in TRAINING}
 
+# %% ../../nbs/26_evidence.demo.ipynb #6b92f2de
 def command_line(
     out:Path, # folder of the demo
     card:dict, # its arguments

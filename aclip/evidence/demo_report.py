@@ -40,6 +40,7 @@ def model_folders(
     return {IMAGE: out/'image'/RECIPES[2].name, WITHOUT: out/'without'/RECIPES[3].name,
             WITH: out/'with'/RECIPES[3].name}
 
+# %% ../../nbs/98_evidence.demo_report.ipynb #7de34477
 def checkpoints(
     out:Path, # folder of a seed
 )->dict: # name of the model -> its best checkpoint
@@ -55,6 +56,7 @@ def rounded_stats(
     mean, sd = mean_sd(values)
     return {name: round(mean, 2), f'{name}_sd': None if sd is None else round(sd, 2)}
 
+# %% ../../nbs/98_evidence.demo_report.ipynb #6cb75428
 def summarise_model(
     name:str, # one of `MODELS`
     rows:list[dict], # of all seeds and models
@@ -71,6 +73,7 @@ def summarise_model(
                 text_branch=round(statistics.mean(text), 2) if text else None,
                 seconds=round(statistics.mean(r['seconds'] for r in own), 1))
 
+# %% ../../nbs/98_evidence.demo_report.ipynb #7614e985
 def summary(
     rows:list[dict], # of all seeds, as from `run_seed`
 )->list[dict]: # a row for each model: means and standard deviations over seeds
@@ -86,6 +89,7 @@ def mean_text(
     if mean is None: return '-'
     return f'{mean:.1f}' if sd is None else f'{mean:.1f} ± {sd:.1f}'
 
+# %% ../../nbs/98_evidence.demo_report.ipynb #e3839b8a
 def table_rows(
     rows:list[dict], # as from `summary`
 )->list[dict]: # head -> cell
@@ -146,6 +150,7 @@ def boxes_figure(
     return picture(ax, f'Clip {clip}: boxes and predicted actions. A dashed box is wrong; '
                        'the true action is in brackets.')
 
+# %% ../../nbs/98_evidence.demo_report.ipynb #5e006fd5
 def attention_figure(
     model:torch.nn.Module, # an `ActivityCLIP`
     batch:list, # as for `boxes_figure`
@@ -184,6 +189,7 @@ def introduction(
         'This is a drawn world: the numbers show how the method works, '
         'and are no result on the Volleyball dataset.']
 
+# %% ../../nbs/98_evidence.demo_report.ipynb #b58fd1bc
 def result_note(
     result:dict, # as `demo` returns it
 ): # a paragraph
@@ -207,6 +213,7 @@ def confusion_figures(
     return side_by_side(*(picture(plot_confusion(cm, ACTIVITIES, title), caption)
                           for cm, title in zip(counts, titles)))
 
+# %% ../../nbs/98_evidence.demo_report.ipynb #85f9e57f
 def gain_figure(
     rows:list[dict], # of all seeds
 )->str: # HTML

@@ -52,6 +52,7 @@ def run_folder(
     "Where a run with a seed is written."
     return Path(out)/run.name/f'seed-{seed}'
 
+# %% ../../nbs/92_evidence.experiments.ipynb #c40a7470
 def checkpoint_of(
     run:Run, # what is trained
     seed:int, # of the training
@@ -60,6 +61,7 @@ def checkpoint_of(
     "The checkpoint that a run ends with."
     return run_folder(run, seed, out)/RECIPES[run.step].name/'best.safetensors'
 
+# %% ../../nbs/92_evidence.experiments.ipynb #52305ed8
 def training_run(
     run:Run, # what is trained
     step:int, # its last step, or one before
@@ -95,6 +97,7 @@ def train_run(
     return dict(n_train=record['clips'][0], trainable=record['trainable'],
                 seconds=record['seconds'])
 
+# %% ../../nbs/92_evidence.experiments.ipynb #208cb843
 def train_members(
     run:Ensemble, # several runs
     *where, # as for `train_run`
@@ -165,6 +168,7 @@ def table_runs(
     runs = [r for row in TABLES[which] for r in (row.run.image_run, row.run.taught(setup.teacher))]
     return [*dict.fromkeys(runs)]
 
+# %% ../../nbs/92_evidence.experiments.ipynb #42bda039
 def gather(
     which:str, # a key of `TABLES`
     out:Path, # folder of all runs

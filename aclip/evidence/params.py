@@ -54,6 +54,7 @@ class Width(nn.Module):
         super().__init__()
         self.d = d
 
+# %% ../../nbs/89_evidence.params.ipynb #d47c14c6
 def make_base(
     name:str, # a key of `SETTINGS`
 )->nn.Module: # an image branch without a backbone, for counting only
@@ -81,6 +82,7 @@ def count_layers()->dict: # (3, row) -> trainable parameters
     counts = {(3, f'{n} layers'): n_params(Image2Text(256, 512, n)) for n in LAYERS}
     return counts | {(3, '6 layers, no distillation'): counts[3, '6 layers']}
 
+# %% ../../nbs/89_evidence.params.ipynb #3d95827c
 def count_lora()->dict: # (5, row) -> trainable parameters
     "Table 5: LoRA on Dual-AI, by rank r and gain alpha."
     base = make_base('Dual-AI')
@@ -191,6 +193,7 @@ def note_for(
     default = ['A base model that the paper does not have.']
     return ' '.join(NOTES.get((table, row)) or TABLE_NOTES.get(table, default))
 
+# %% ../../nbs/89_evidence.params.ipynb #9f5f3f19
 def count_params()->list[Row]: # every row with a count, in the paper's order
     "Build the models, count, and compare (Tables 1, 3, 4, 5)."
     counts = count_methods() | count_layers() | count_lora()
@@ -221,6 +224,7 @@ def row_text(
     verdict = 'met' if o.met else 'missed'
     return f'  {o.row:26s} {o.paper:7.2f} {o.ours:9.3f}  {o.ours - o.paper:+10.3f}  {verdict}'
 
+# %% ../../nbs/89_evidence.params.ipynb #d103f10e
 def table_text(
     table:int, # number of the table
     rows:list[Row], # its rows
@@ -234,6 +238,7 @@ def table_text(
         lines += textwrap.wrap(note, 80, initial_indent=' '*6, subsequent_indent=' '*6)
     return [*lines, '']
 
+# %% ../../nbs/89_evidence.params.ipynb #66309361
 def params_text(
     rows:list[Row], # from `count_params`
 )->str: # a table for people

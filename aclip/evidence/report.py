@@ -32,6 +32,7 @@ def code(
     "Text in the font of a terminal."
     return Html(f'<code>{escape(text)}</code>')
 
+# %% ../../nbs/97_evidence.report.ipynb #4a9b5ee8
 def link(
     text:str, # plain text of the link
     url:str, # address
@@ -39,6 +40,7 @@ def link(
     "A link. The page fetches nothing from it."
     return Html(f'<a href="{html.escape(url)}">{escape(text)}</a>')
 
+# %% ../../nbs/97_evidence.report.ipynb #eb6dd9d6
 def paragraph(
     *parts, # plain text, or HTML of `code` and `link`
 )->Html: # HTML
@@ -61,6 +63,7 @@ def picture(
     return Html(f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
                 f'<figcaption>{caption}</figcaption></figure>')
 
+# %% ../../nbs/97_evidence.report.ipynb #a7bcd7fe
 def side_by_side(
     *parts:Html, # HTML of pictures
 )->Html: # HTML
@@ -75,6 +78,7 @@ def _cell(name, value):
     text = f'{value:,}' if number else escape(value)
     return f'<td{style} data-name="{html.escape(str(name))}"><span>{text}</span></td>'
 
+# %% ../../nbs/97_evidence.report.ipynb #c8a343a6
 def table(
     rows:list[dict], # one dictionary for each row, the same keys in all
 )->Html: # HTML
@@ -133,6 +137,7 @@ def _section(heading, parts):
     body = '\n'.join(p if isinstance(p, Html) else paragraph(p) for p in parts)
     return f'<h2>{escape(heading)}</h2>\n{body}'
 
+# %% ../../nbs/97_evidence.report.ipynb #336ae02e
 def write_page(
     path:Path, # file to write
     title:str, # title of the page, plain text

@@ -47,6 +47,7 @@ def read_versioned(
                               f"{VERSION}; {foreign}, or use the aclip that wrote it")
     return r
 
+# %% ../../nbs/91_evidence.results.ipynb #9ca39a7a
 def read_result(
     path:Path, # a result.json
 )->dict: # the result
@@ -65,6 +66,7 @@ def read_results(
         raise CheckpointError(f"{path}: no file of a table's results; {advice}")
     return r['results'] if r['version'] == VERSION else [upgrade(one) for one in r['results']]
 
+# %% ../../nbs/91_evidence.results.ipynb #85b448b2
 def write_results(
     path:Path, # file to write, .json
     table:str, # name of the table
@@ -93,6 +95,7 @@ def last_recipe(
     "How the last step of a run is trained."
     return recipe_for(run.step, setup.pixels, setup.dataset, **run_changes(run, setup, run.step))
 
+# %% ../../nbs/91_evidence.results.ipynb #ec2d6edf
 def identity(
     run:Run, # what is trained; or an `Ensemble`
     seed:int, # of the training
@@ -118,6 +121,7 @@ def differences(
     return [f'{k} {result.get(k)} instead of {v}' for k, v in identity(run, seed, setup).items()
             if result.get(k) != v]
 
+# %% ../../nbs/91_evidence.results.ipynb #abe06030
 def result_of(
     path:Path, # a result.json
     run:Run, # what is trained; or an `Ensemble`

@@ -25,6 +25,7 @@ def gain_over_image(
     gain, *interval = paired_interval(ours, base)
     return dict(gain=gain, gain_interval=interval)
 
+# %% ../../nbs/93_evidence.summary.ipynb #4469e7bd
 def not_run(
     row:Row, # the row
     dataset:str, # a key of `DATASETS`
@@ -64,6 +65,7 @@ def run_key(
     "What results are matched by."
     return json.dumps(run if isinstance(run, dict) else asdict(run))
 
+# %% ../../nbs/93_evidence.summary.ipynb #df2e45e3
 def summaries(
     which:str, # a key of `TABLES`
     results:list[dict], # as from `gather` or `read_results`
@@ -85,6 +87,7 @@ def number(
     "A number, or a dash."
     return '-' if value is None else f'{value:{form}}'
 
+# %% ../../nbs/93_evidence.summary.ipynb #b5a8d5b9
 def row_text(
     r:dict, # as from `summarise`
     width:int, # of the first column

@@ -49,6 +49,7 @@ def entry(self:Run): # a `BaseEntry`
     "The entry of the base model in the registry."
     return next(b for b in BASES.values() if b.title == self.base)
 
+# %% ../../nbs/90_evidence.tables.ipynb #08b9532b
 @patch
 def taught(self:Run,
     teacher:str, # of the table
@@ -56,6 +57,7 @@ def taught(self:Run,
     "Fill in the table's teacher where the row leaves it open."
     return replace(self, teacher=teacher) if self.teacher == 'teacher' else self
 
+# %% ../../nbs/90_evidence.tables.ipynb #30d0878e
 @patch(as_prop=True)
 def name(self:Run)->str: # the name of a folder
     "The same name for the same run."
@@ -124,6 +126,7 @@ TABLE_1 = {'ARG': (92.3, 93.0, 93.0), 'AFormer': (92.2, 92.1, 92.5), 'Dual-AI': 
 TABLE_2 = {'ACLIP(Dual-AI)': 97.9}
 TITLES = tuple(base.title for base in BASES.values())
 
+# %% ../../nbs/90_evidence.tables.ipynb #769f5293
 def printed_in(
     row:str, # name of a row
     volleyball:float=None, # MCA as printed for Volleyball
@@ -143,6 +146,7 @@ def table_1()->list[Row]: # three rows for each base model
             rows.append(Row(name, run, printed_in(name, mca)))
     return rows
 
+# %% ../../nbs/90_evidence.tables.ipynb #c7623e09
 def table_3()->list[Row]: # seven rows
     "Encoder layers of Image2Text, and training without distillation."
     printed = {0: 93.9, 2: 93.9, 4: 93.6, 6: 94.2, 8: 93.7, 10: 93.8}
@@ -163,6 +167,7 @@ def table_4()->list[Row]: # two rows for each base model
         rows.append(Row(f'ACLIP({base})', aclip_run(base), mca))
     return rows
 
+# %% ../../nbs/90_evidence.tables.ipynb #7a5d6d18
 def table_5()->list[Row]: # eleven rows
     "Rank and gain of LoRA on Dual-AI; r = 2 and alpha = 8 are the defaults."
     ranks = {1: 93.9, 2: 94.2, 4: 93.9, 6: 94.0, 8: 93.9, 10: 93.8}
@@ -187,6 +192,7 @@ def beyond_run(
     "ActivityCLIP on AFormer with a teacher of its own."
     return Run('AFormer', 'aclip', tuple(text.items()), teacher, learn)
 
+# %% ../../nbs/90_evidence.tables.ipynb #4e1b3d9b
 def table_beyond()->list[Row]: # nine rows
     "Teachers, temperature, prompts and loss."
     return [
@@ -221,6 +227,7 @@ def without(
     image = {name: value for _, undo in reversed(steps) for name, value in undo.items()}
     return Run('AFormer', image=tuple(image.items()))
 
+# %% ../../nbs/90_evidence.tables.ipynb #96053135
 def paper_ensemble(
     learn:tuple=(), # fields of `Distillation`, as pairs
 )->Ensemble: # of the three base models of the paper

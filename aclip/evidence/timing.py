@@ -31,6 +31,7 @@ def wait_for_gpu():
     "Wait until the GPU has finished, if there is one."
     if torch.cuda.is_available(): torch.cuda.synchronize()
 
+# %% ../../nbs/94_evidence.timing.ipynb #0bec8fe4
 def seconds_of(
     f:Callable, # what is timed; called without arguments
 )->float: # seconds of one call
@@ -58,6 +59,7 @@ def four_digits(
     "Round to four significant digits."
     return float(f'{x:.4g}')
 
+# %% ../../nbs/94_evidence.timing.ipynb #f2638433
 def row(
     name:str, # what is done
     ours:float, # seconds

@@ -115,12 +115,14 @@ def check_norm(
     if norm not in ('nodes', 'features'):
         raise ValueError(f"ARGRelation: norm is {norm!r}; choose 'nodes' or 'features'")
 
+# %% ../../nbs/11_models.arg.ipynb #02a2b1d4
 def check_graphs(
     n_graphs:int, # the argument of `ARGRelation`
 ):
     "Raise a ValueError for less than one graph."
     if n_graphs < 1: raise ValueError(f"ARGRelation: n_graphs is {n_graphs}; choose 1 or more")
 
+# %% ../../nbs/11_models.arg.ipynb #b030bee0
 @patch
 def reset_parameters(self:ARGRelation):
     "Start the linear maps as the official code does."

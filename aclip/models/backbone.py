@@ -143,6 +143,7 @@ def crops(self:ActorFeatures,
     crops = [self.crop(f, b) for f,b in zip(*chunks)]
     return torch.cat(crops).unflatten(0, frames.shape[:2])
 
+# %% ../../nbs/09_models.backbone.ipynb #728866cd
 @patch
 def crop(self:ActorFeatures,
     frames:Tensor, # (M, 3, H, W) uint8

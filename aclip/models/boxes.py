@@ -24,12 +24,14 @@ def mean_over_actors(
     "Weighted mean over the actors."
     return (x*weights).sum(-2, keepdim=True)/weights.sum(-2, keepdim=True).clamp(min=1)
 
+# %% ../../nbs/42_models.boxes.ipynb #7fa6fb0c
 def box_centre(
     boxes:Tensor, # (..., 4), x1 y1 x2 y2 in 0..1
 )->Tensor: # (..., 2)
     "Centre of each box."
     return (boxes[..., :2] + boxes[..., 2:])/2
 
+# %% ../../nbs/42_models.boxes.ipynb #710e22cd
 def box_size(
     boxes:Tensor, # (..., 4), x1 y1 x2 y2 in 0..1
 )->Tensor: # (..., 2), at least 0.001
@@ -44,6 +46,7 @@ def geometry_place(
     "The centre."
     return box_centre(boxes), box_centre(boxes)
 
+# %% ../../nbs/42_models.boxes.ipynb #516aa020
 def geometry_size(
     boxes:Tensor, # (..., N, 4), x1 y1 x2 y2 in 0..1
     real:Tensor, # (..., N, 1), True for a real actor

@@ -201,6 +201,7 @@ def loss_name(
     "Name of a part of the contrastive loss in the progress table."
     return f"{part.replace('-', '_')}_loss"
 
+# %% ../../nbs/13_models.dualai.ipynb #6e3b79dc
 def check_losses(
     joint:float, # weight of the joint loss
     parts:tuple[str,...], # parts of the contrastive loss

@@ -64,6 +64,7 @@ def frame_features(
         return module(backbone, d, config.crop)
     return build
 
+# %% ../../nbs/49_models.features.ipynb #af34f139
 def motion_features(
     d:int, # width of the features
     config, # a `Config`
@@ -78,6 +79,7 @@ def motion_features(
                               "weights (pretrained=False, --no-pretrained)")
     return ClipFeatures(I3D(), d, config.crop)
 
+# %% ../../nbs/49_models.features.ipynb #3a594d8b
 def box_features(
     d:int, # width of the features
     config, # a `Config`
@@ -116,6 +118,7 @@ def check_weights(
             raise ValueError(f"features {name!r} have no place for {what} weights from {file}; "
                              "leave the file out, or choose other features")
 
+# %% ../../nbs/49_models.features.ipynb #f2f0d313
 def create_features(
     config, # a `Config`: which kind, how wide, which backbone
     weights:Weights=RANDOM, # where the first weights come from

@@ -97,6 +97,7 @@ class LateFusion(BaseModel):
         "The branches' features, with the backbones of all."
         return EarlyFusion(*(b.features for b in self.branches))
 
+# %% ../../nbs/43_models.fusion.ipynb #93c5d572
 def common_labels(
     branches:tuple[BaseModel,...], # image branches
 )->tuple[int,int]: # number of activities G, number of actions K
@@ -118,6 +119,7 @@ def embed(self:LateFusion,
     "Each branch's actor features, concatenated."
     return torch.cat([b.embed(frames, boxes, mask) for b in self.branches], -1)
 
+# %% ../../nbs/43_models.fusion.ipynb #c37ce29f
 @patch
 def classify(self:LateFusion,
     y:Tensor, # (B, T, N, sum of all D), from the relation

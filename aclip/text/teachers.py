@@ -74,6 +74,7 @@ def make_bank(
     return dict(file=str(out), labels=list(bank.labels), prompts=list(bank.prompts),
                 width=bank.features.shape[-1], tau=bank.tau, source=bank.source)
 
+# %% ../../nbs/40_text.teachers.ipynb #4e5e0c9d
 def bank_text(
     result:dict, # as from `make_bank`
 )->str: # one line

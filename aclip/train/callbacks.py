@@ -85,6 +85,7 @@ def after_loss(self:Distill):
     self.learn.loss_func.parts['kd_loss'] = kd.detach()
     add_to_loss(self.learn, self.weight*kd)
 
+# %% ../../nbs/80_train.callbacks.ipynb #3027a282
 def _each_frame(t:Tensor, n_frames:int)->Tensor:
     "(B, N, ...) -> (B, T, N, ...), the same for each frame."
     return t[:, None].expand(len(t), n_frames, *t.shape[1:])
@@ -132,6 +133,7 @@ def after_epoch(self:Checkpoints):
     save_tensors(self.folder/'last.safetensors', state, meta)
     if self.new_best or self.always_best: save_tensors(self.folder/'best.safetensors', state, meta)
 
+# %% ../../nbs/80_train.callbacks.ipynb #688d91ff
 @patch
 def _check_finite(self:Checkpoints, loss:float):
     "`ValueError` for a loss that is not a number or infinite."

@@ -64,6 +64,7 @@ def _channels_last(backbone:nn.Module, on:bool):
     finally:
         if on: backbone.to(memory_format=torch.contiguous_format)
 
+# %% ../../nbs/83_train.extract.ipynb #a446fad3
 def _autocast(precision:str):
     "The context that computes in a precision."
     if precision == 'fp32': return contextlib.nullcontext()
@@ -88,6 +89,7 @@ def _clip_features(self:FeatureStore, name:str, part:FrozenPart, frames, boxes, 
     raise ValueError(f"clip {name}: features that are not finite in {dtype}; use dtype float32, "
                      f"or fp32 to compute them, in another folder, or delete {self.folder}")
 
+# %% ../../nbs/83_train.extract.ipynb #669b48b5
 @patch
 def _compute_shard(self:FeatureStore, i:int, part:FrozenPart, batches, timer:StageTimer):
     "Compute and write a shard; `batches` yields its clips, one each."
@@ -131,6 +133,7 @@ def _own_missing(self:FeatureStore, needed:list)->list[int]:
         if i not in missing: self.shard(i)
     return missing
 
+# %% ../../nbs/83_train.extract.ipynb #35d03ca6
 @patch
 def _check_given(self:FeatureStore, shards:list, clips:dict):
     "`CheckpointError` if a shard that has to be computed holds a clip that was not given."

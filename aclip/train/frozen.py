@@ -67,11 +67,13 @@ def modules(self:FrozenPart)->nn.ModuleList: # backbone, or features and LayerNo
     crops = self.kind == 'crops'
     return nn.ModuleList([self.features.backbone] if crops else [self.features, self.branch.norm])
 
+# %% ../../nbs/81_train.frozen.ipynb #5e54e7ea
 @patch(as_prop=True)
 def width(self:FrozenPart)->int: # C size^2, or D
     "Numbers for an actor in a frame."
     return self.features.embedding.in_features if self.kind == 'crops' else self.branch.d
 
+# %% ../../nbs/81_train.frozen.ipynb #ed9b3b04
 @patch(as_prop=True)
 def fingerprint(self:FrozenPart)->str: # names the way of cropping, the backbone and its weights
     "Distinguishes features of one model from those of another."
@@ -146,6 +148,7 @@ def replaced(self:FrozenPart):
         # the method of the class is there again
         else: del branch.embed
 
+# %% ../../nbs/81_train.frozen.ipynb #cd289b7a
 def _cast_to(dtype):
     "An `embed` that returns stored actor features in this format."
     def embed(stored, boxes, mask=None): return stored.to(dtype)

@@ -88,6 +88,7 @@ def take_gpu():
     "Select the GPU of this process, where several were started."
     if torch.cuda.is_available(): torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
 
+# %% ../../nbs/84_train.parallel.ipynb #0cf8f2f1
 def join_processes():
     "Connect the processes that were started together; nothing to do for one process."
     if num_distrib() < 2 or dist.is_initialized(): return

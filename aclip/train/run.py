@@ -70,6 +70,7 @@ def bank(self:RunConfig)->TextBank: # None without distillation, and without ste
     if not hasattr(self, '_bank'): self._bank = load_teacher(self.teacher, self.model.actions)
     return self._bank
 
+# %% ../../nbs/21_train.run.ipynb #ba4c476f
 @patch(as_prop=True)
 def feature_store(self:RunConfig)->FeatureStore: # None without a store
     "The store of features, opened."
@@ -77,6 +78,7 @@ def feature_store(self:RunConfig)->FeatureStore: # None without a store
     if not hasattr(self, '_store'): self._store = FeatureStore(self.store)
     return self._store
 
+# %% ../../nbs/21_train.run.ipynb #9b8659bc
 @patch(as_prop=True)
 def first_step(self:RunConfig)->int: # 1, 2 or 3
     "The first step that runs."
@@ -110,6 +112,7 @@ def check_teacher(self:RunConfig):
                          "give it a teacher by --teacher")
     self.bank
 
+# %% ../../nbs/21_train.run.ipynb #3cc19dcf
 @patch
 def check_start(self:RunConfig):
     "`ValueError` if the checkpoints to start from do not fit the steps."
@@ -153,6 +156,7 @@ def step_config(self:RunConfig,
     if self.bank is not None and self.model.method == 'aclip': known['tau'] = self.bank.tau
     return replace(self.model, step=step, text={**known, **self.model.text})
 
+# %% ../../nbs/21_train.run.ipynb #4979b3be
 @patch
 def step_recipe(self:RunConfig,
     step:int, # 1, 2 or 3
@@ -160,6 +164,7 @@ def step_recipe(self:RunConfig,
     "The recipe of one step."
     return recipe_for(step, self.model.pixels, self.source.dataset.name, **self.recipe)
 
+# %% ../../nbs/21_train.run.ipynb #c2998c36
 @patch
 def augmentation(self:RunConfig)->BoxAugment: # None where frames are read
     "What changes the training clips."
@@ -195,6 +200,7 @@ def starting_points(
     check_ended(path, step)
     return [path]
 
+# %% ../../nbs/21_train.run.ipynb #675ac0ff
 def check_ended(
     path:Path, # checkpoint of the step before
     step:int, # the step that builds on it
@@ -221,6 +227,7 @@ def to_dict(self:RunConfig)->dict: # plain JSON types
     own = {name: value for name, value in public.items() if name not in parts}
     return plain({**parts, **own})
 
+# %% ../../nbs/21_train.run.ipynb #0c8ce4b2
 def plain(
     value, # anything that a run holds
 ):
@@ -242,6 +249,7 @@ def from_dict(cls:RunConfig,
                  distill=Distillation(**d.pop('distill', {})))
     return cls(source, model_for(source, **d.pop('model', {})), **d, **parts)
 
+# %% ../../nbs/21_train.run.ipynb #67315a21
 def model_for(
     source:ClipSource, # the clips
     **settings, # entries of `Config`

@@ -53,26 +53,31 @@ class StepPlan:
     starts_from:list # checkpoints that it builds on
     key:str='' # hash of everything that decides what the step ends in
 
+# %% ../../nbs/22_train.steps.ipynb #027a9be5
 @patch(as_prop=True)
 def config(self:StepPlan)->Config: # the model of this step
     "The configuration of the step's model."
     return self.run.step_config(self.step)
 
+# %% ../../nbs/22_train.steps.ipynb #74afbb3f
 @patch(as_prop=True)
 def recipe(self:StepPlan)->Recipe: # how it is trained
     "The recipe of the step."
     return self.run.step_recipe(self.step)
 
+# %% ../../nbs/22_train.steps.ipynb #ae954e0e
 @patch(as_prop=True)
 def folder(self:StepPlan)->Path: # inside the folder of the run
     "Where the files of the step are written."
     return self.run.out/RECIPES[self.step].name
 
+# %% ../../nbs/22_train.steps.ipynb #afd52450
 @patch(as_prop=True)
 def bank(self:StepPlan)->TextBank: # None except in step 3 with a teacher
     "The teacher of the step."
     return self.run.bank if self.step == 3 else None
 
+# %% ../../nbs/22_train.steps.ipynb #787568ce
 @patch(as_prop=True)
 def store(self:StepPlan): # a `FeatureStore`, or None
     "The stored features that the step trains on; step 1 has none."
@@ -90,6 +95,7 @@ def step_settings(
     if plan.step == 3: settings.append(asdict(run.distill))
     return settings
 
+# %% ../../nbs/22_train.steps.ipynb #6e53e201
 def step_key(
     plan:StepPlan, # a step
     before:str, # key of the step before if it is in the same run; None: its files count
@@ -136,6 +142,7 @@ def written_by(
     try: return read_meta(path).get('note', {}).get('command')
     except CheckpointError: return None
 
+# %% ../../nbs/22_train.steps.ipynb #a889b31c
 def finished(
     plan:StepPlan, # a step
 )->dict: # its run.json if this step has ended before, else None
@@ -179,6 +186,7 @@ def step_note(
     return dict(command=plan.key, seed=run.seed, protocol=run.protocol, videos=run.videos,
                 boxes=str(run.source.boxes), teacher=teacher)
 
+# %% ../../nbs/22_train.steps.ipynb #173a72c6
 def step_callbacks(
     plan:StepPlan, # the step
 )->list: # fastai callbacks
@@ -264,6 +272,7 @@ def step_model(
     if plan.bank is not None and plan.config.method == 'series': model.set_text(plan.bank)
     return model
 
+# %% ../../nbs/22_train.steps.ipynb #1ef2b8e5
 def train(
     run:RunConfig, # the run
     progress:bool=True, # show bars

@@ -119,6 +119,7 @@ def _digests(clips:list)->dict:
                             'Expected one line per clip. Delete the others.')
     return digests
 
+# %% ../../nbs/82_train.store.ipynb #2a46f0db
 def _versions()->dict:
     "The libraries that computed a store."
     import timm
@@ -196,6 +197,7 @@ def shard_path(self:FeatureStore,
     "File of a shard."
     return self.folder/f'shard-{i:05d}.safetensors'
 
+# %% ../../nbs/82_train.store.ipynb #226b1e0b
 @patch
 def shard_clips(self:FeatureStore,
     i:int, # number of the shard
@@ -204,6 +206,7 @@ def shard_clips(self:FeatureStore,
     n = self.manifest['per_shard']
     return [*self.manifest['clips']][i*n:(i + 1)*n]
 
+# %% ../../nbs/82_train.store.ipynb #e8edb5f2
 @patch
 def positions(self:FeatureStore)->dict: # name -> (shard, row)
     "Of each clip its shard and its row there."
@@ -225,8 +228,10 @@ def _identity(self:FeatureStore)->str:
     facts = {k: v for k,v in self.manifest.items() if k != 'made_by'}
     return sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
+# %% ../../nbs/82_train.store.ipynb #d4212a8a
 def _checksum(x:Tensor)->int: return zlib.crc32(x.contiguous().flatten().view(torch.uint8).numpy())
 
+# %% ../../nbs/82_train.store.ipynb #60ac615b
 @patch
 def write_shard(self:FeatureStore,
     i:int, # number of the shard
