@@ -20,6 +20,7 @@ from inspect import signature
 from pathlib import Path
 from .command_line.options import add_group, resolve
 from .command_line.settings import check_settings, merged, nested, read_settings, tiny_settings
+from .command_line.mocks import light_help
 from .command_line.subcommands import COMMANDS, command_groups
 
 # %% ../nbs/20_cli.ipynb #0939aa91
@@ -152,7 +153,7 @@ def main(
     debug = '--debug' in argv
     try:
         check_processes(name)
-        settings, common = parse(name, argv[1:])
+        with light_help(argv): settings, common = parse(name, argv[1:])
         with contextlib.redirect_stdout(sys.stderr):
             result, text = run_command(name, settings, not common.quiet)
     except (ValueError, OSError) as e:

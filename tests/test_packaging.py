@@ -5,6 +5,7 @@ from email.parser import Parser
 from importlib.util import find_spec
 from pathlib import Path
 import pytest, yaml
+from aclip.command_line.subcommands import COMMANDS
 
 root = Path(__file__).resolve().parents[1]
 modules = sorted(p.relative_to(root).as_posix() for p in (root/'aclip').rglob('*.py'))
@@ -73,16 +74,18 @@ def test_imports_away_from_the_checkout(away):
 @needs_cli
 def test_command_away_from_the_checkout(away):
     text = away(away.tmp/'bin/aclip', '--help')
-    for sub in ('demo', 'doctor', 'world', 'text-bank', 'train', 'evaluate', 'predict', 'params'): assert re.search(rf'\b{sub}\b', text)
+    for sub in COMMANDS: assert re.search(rf'\b{sub}\b', text)
 
 @needs_cli
-@pytest.mark.parametrize('sub', ['', 'demo', 'doctor', 'world', 'text-bank', 'train', 'evaluate', 'predict', 'params'])
+@pytest.mark.parametrize('sub', ['', *COMMANDS])
 def test_help_is_light(away, sub):
-    "`--help` answers at once because nothing heavy is imported for it."
+    "`--help` answers at once because nothing heavy is imported for it; what it prints is what the real libraries would give."
     code = f'import sys; from aclip.cli import main; sys.argv = ["aclip", *{sub.split()}, "--help"]\ntry: main()\nexcept SystemExit as e: print(sorted({HEAVY} & set(sys.modules)), e.code)'
     out = away('-c', code)
     assert out.splitlines()[-1] in ('[] 0', '[] None'), out.splitlines()[-1]
     assert len(out.splitlines()) > 3, out
+    real = away('-c', code.replace('import sys;', 'import sys, torch;'))
+    assert out.splitlines()[:-1] == real.splitlines()[:-1] and "'torch'" in real.splitlines()[-1]
 
 def test_heavy_modules_are_there():
     "Or the check above would pass for nothing."
