@@ -18,7 +18,8 @@ from aclip.evaluate.evaluation import evaluate
 from aclip.evaluate.label_errors import find_label_errors
 from aclip.evidence.experiments import run_once, table
 from aclip.evidence.results import VERSION, read_results
-from aclip.evidence.tables import SETUPS, TABLES, Ensemble, Run
+from aclip.evidence.tables import TABLES, Ensemble, Run
+from aclip.evidence.setups import SETUPS
 from aclip.train.run import RunConfig
 from aclip.train.steps import train
 from aclip.config import Config

@@ -14,7 +14,8 @@ from aclip.data.source import ClipSource
 from aclip.data.synthetic import make_world
 from aclip.evidence.demo import demo_config
 from aclip.evidence.experiments import check_rows
-from aclip.evidence.tables import SETUPS, TABLES
+from aclip.evidence.tables import TABLES
+from aclip.evidence.setups import SETUPS
 from aclip.models.boxes import GEOMETRY
 from aclip.models.features import FEATURES, create_features
 from aclip.models.registry import BASES

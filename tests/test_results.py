@@ -8,7 +8,8 @@ from aclip.checkpoint import CheckpointError
 from aclip.evidence.experiments import add_results, differences, kept_results, result_of, table_runs
 from aclip.evidence.results import VERSION, read_result, read_results, write_results
 from aclip.evidence.summary import run_key, summaries, table_text
-from aclip.evidence.tables import SETUPS, TABLES, Run, setup_for
+from aclip.evidence.tables import TABLES, Run
+from aclip.evidence.setups import SETUPS, setup_for
 
 ROOT = Path(__file__).resolve().parents[1]
 OLD = ROOT/'tests'/'written_by_0_1_0'

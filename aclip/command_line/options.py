@@ -68,7 +68,7 @@ CHOICES = {
     ('', 'protocol'): 'train.recipes:PROTOCOLS',
     ('', 'which'): 'evidence.tables:TABLES',
     ('demo', 'model'): 'models.registry:BASES',
-    ('setup', 'features'): 'evidence.tables:SETUPS',
+    ('setup', 'features'): 'evidence.setups:SETUPS',
     ('setup', 'protocol'): 'train.recipes:PROTOCOLS',
 }
 

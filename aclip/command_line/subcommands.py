@@ -95,7 +95,7 @@ COMMANDS |= {
         'run a table of the paper with seeds, and show it beside the printed one',
         'evidence.experiments:run_table',
         (Group('table', 'evidence.experiments:run_table', skip=('setup',)),
-         Group('setup', 'evidence.tables:setup_for', 'setup',
+         Group('setup', 'evidence.setups:setup_for', 'setup',
                only=('features', 'protocol', 'teacher'))),
         'evidence.summary:table_text'),
     'bench': Command(

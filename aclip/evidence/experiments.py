@@ -19,7 +19,8 @@ from ..evaluate.evaluation import evaluate
 from .results import VERSION, differences, identity, read_results, result_of
 from .results import run_changes, write_results
 from .summary import run_key, summaries
-from .tables import SETUPS, TABLES, Ensemble, Run, Setup, setup_for
+from .tables import TABLES, Ensemble, Run
+from .setups import SETUPS, Setup, setup_for
 from ..files import commit_id, machine_info, make_folder, write_json
 from ..models.features import Weights
 from ..text.teachers import load_teacher

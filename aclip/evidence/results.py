@@ -14,7 +14,8 @@ from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from ..checkpoint import CheckpointError
-from .tables import Ensemble, Run, Setup
+from .tables import Ensemble, Run
+from .setups import Setup
 from ..files import write_text
 from ..train.recipes import Recipe, recipe_for
 

@@ -10,7 +10,8 @@ __all__ = ['gain_over_image', 'not_run', 'summarise', 'run_key', 'summaries', 'n
 # %% ../../nbs/93_evidence.summary.ipynb #ca216d31
 import json
 from dataclasses import asdict
-from .tables import SETUPS, TABLES, Row, Setup
+from .tables import TABLES, Row
+from .setups import SETUPS, Setup
 from ..metrics import mean_sd, paired_interval
 
 # %% ../../nbs/93_evidence.summary.ipynb #72fea1e5
