@@ -16,7 +16,7 @@ MOVED = {
     'demo': 'evidence.demo evidence.demo_report',
     'distill': 'text.distill',
     'dualai': 'models.dualai models.dualai_losses',
-    'experiments': 'evidence.experiments evidence.tables evidence.results evidence.summary',
+    'experiments': 'evidence.experiments evidence.tables evidence.setups evidence.results evidence.summary',
     'features': 'train.frozen',
     'i3d': 'models.i3d',
     'image2text': 'text.image2text',

@@ -292,6 +292,14 @@ def test_training_killed_five_times(world, tmp_path):
         for k,v in a[f].items(): assert torch.equal(v, b[f][k]), (f, k)
     assert {f.name for f in run.rglob('*')} == {f.name for f in (tmp_path/'whole').rglob('*')}
 
+def test_half_written_files_of_a_killed_step_are_removed(world, tmp_path):
+    "Those of `write_atomic`, and those of safetensors, in the folders of the step and of the run."
+    run = tmp_path/'run'
+    (run/'3-text').mkdir(parents=True)
+    for f in (run/'.config.json.1.part', run/'3-text/.last.safetensors.1.part', run/'3-text/.tmpajPVJN'): f.write_bytes(b'half')
+    train_on(world, run, world.parent/'image.safetensors', steps=(3,), recipe=dict(epochs=1, warmup=0, bs=2))
+    assert {f.name for f in run.rglob('*')} == {'config.json', '3-text', 'best.safetensors', 'last.safetensors', 'history.csv', 'run.json'}
+
 @pytest.mark.parametrize('dtype,eps', [('float32', 1e-5), ('float16', 5e-3)])
 def test_the_same_seed_with_and_without_a_store(world, tmp_path, dtype, eps):
     "By `train` itself, whichever process decodes: the same frames are drawn, so losses differ by what storing rounds."

@@ -92,7 +92,9 @@ def remove_leftovers(
     folder:Path, # of a step that is about to be trained
 ):
     "Delete the record and the half-written files that an earlier run of this step has left."
-    half_written = [*folder.glob('.*.part'), *folder.parent.glob('.*.part')]
+    # Safetensors itself writes to .tmp and six characters first.
+    half_written = [f for place in (folder, folder.parent) for name in ('.*.part', '.tmp??????')
+                    for f in place.glob(name)]
     for file in (folder/'run.json', *half_written): file.unlink(missing_ok=True)
 
 # %% ../../nbs/22_train.steps.ipynb #73d51d60
