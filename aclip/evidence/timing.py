@@ -12,6 +12,7 @@ __all__ = ['wait_for_gpu', 'seconds_of', 'interleave_timings', 'four_digits', 'r
 import resource
 import sys
 import time
+from dataclasses import asdict
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.training import GradientClip
@@ -21,10 +22,8 @@ from fastcore.basics import patch
 from statistics import median
 from typing import Callable
 from ..core import ActivityCLIP
-from ..data.volleyball_annotation import ACTIONS
-from ..text.teachers import load_teacher
 from ..train.learner import text_learner
-from ..train.recipes import Recipe
+from ..train.run import RunConfig
 
 # %% ../../nbs/94_evidence.timing.ipynb #8619a1ed
 def wait_for_gpu():
@@ -104,18 +103,18 @@ def after_batch(self:StepTimer):
 
 # %% ../../nbs/94_evidence.timing.ipynb #22b42e58
 def time_training(
+    run:RunConfig, # recipe, teacher and distillation of its third step
     model:ActivityCLIP, # its text branch trains
     dls:DataLoaders, # of clips
-    recipe:Recipe, # learning rate, weight decay, smoothing and clipping
     steps:int=None, # number of steps; None: an epoch
-    teacher:str='random', # key of `TEACHERS`
 )->StepTimer: # `seconds` of each step without loading, `total` with loading
-    "Train a few steps of the third training step and time them."
+    "Train a few steps of the third step of a run and time them."
+    recipe = run.step_recipe(3)
     timer = StepTimer(steps or len(dls.train))
     callbacks = [timer]
     if recipe.clip > 0: callbacks.append(GradientClip(recipe.clip))
-    learn = text_learner(dls, model, load_teacher(teacher, [*ACTIONS]), wd=recipe.wd,
-                         smoothing=recipe.smoothing, cbs=callbacks)
+    learn = text_learner(dls, model, run.bank, wd=recipe.wd, smoothing=recipe.smoothing,
+                         cbs=callbacks, **asdict(run.distill))
     with learn.no_bar(), learn.no_logging(): learn.fit(1, recipe.lr)
     return timer
 
