@@ -9,6 +9,7 @@ __all__ = ['METHODS', 'Config', 'check_choice']
 
 # %% ../nbs/50_config.ipynb #7602b6d8
 from dataclasses import asdict, dataclass, field, fields
+from inspect import signature
 from fastcore.basics import patch
 from .checkpoint import CheckpointError
 from .core import ActivityCLIP
@@ -65,6 +66,7 @@ def complete(self:Config):
     else: self._without_frames()
     if self.crop is None: self.crop = self.kind.crop
     self.check_numbers()
+    self.check_text()
     if self.needs_rank and self.text.get('r') is None:
         self.text = {**self.text, 'r': BASES[self.model].r}
 
@@ -79,6 +81,16 @@ def check_numbers(self:Config):
         if min(values) < 1: raise ValueError(f"{name} is {shown}; give numbers from 1 up")
     if not 0 <= self.dropout < 1:
         raise ValueError(f"dropout is {self.dropout}; give a number from 0 to below 1")
+
+# %% ../nbs/50_config.ipynb #634c77cb
+@patch
+def check_text(self:Config):
+    "`ValueError` for an argument that the text branch of the method does not take."
+    taken = set(signature(METHODS[self.method]).parameters) - {'base', 'relation'}
+    unknown = sorted(self.text.keys() - taken)
+    if unknown:
+        raise ValueError(f"the text branch of method {self.method!r} takes no {', '.join(unknown)}; "
+                         f"it takes {', '.join(sorted(taken))}")
 
 # %% ../nbs/50_config.ipynb #2745771a
 def check_choice(
