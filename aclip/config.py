@@ -89,7 +89,7 @@ def check_text(self:Config):
     taken = set(signature(METHODS[self.method]).parameters) - {'base', 'relation'}
     unknown = sorted(self.text.keys() - taken)
     if unknown:
-        raise ValueError(f"the text branch of method {self.method!r} takes no {', '.join(unknown)}; "
+        raise ValueError(f"the text branch of {self.method!r} takes no {', '.join(unknown)}; "
                          f"it takes {', '.join(sorted(taken))}")
 
 # %% ../nbs/50_config.ipynb #2745771a
