@@ -59,7 +59,8 @@ mkdir -p "$tmp/home"
 export HOME="$tmp/home" HF_HUB_OFFLINE=1 MPLBACKEND=Agg PYTHONDONTWRITEBYTECODE=1
 phase 'nbdev-export leaves aclip/ unchanged' unchanged 'aclip/ is not what the notebooks export: run nbdev-export and commit.' nbdev-export
 phase 'nbdev-clean leaves the notebooks unchanged' unchanged 'Notebooks carry metadata of a run: run nbdev-clean and commit.' nbdev-clean
-# Two workers of one thread each: most of a notebook's time is imports.
-phase 'nbdev-test' env OMP_NUM_THREADS=1 nbdev-test --n-workers 2
+# Two workers of one thread each, for notebooks and tests: most of their time is imports and small models.
+export OMP_NUM_THREADS=1
+phase 'nbdev-test' nbdev-test --n-workers 2
 phase 'docs: nbdev-proc-nbs, then every page linted' unchanged 'nbs/nbdev.yml is not what pyproject.toml says; commit the new one.' python tests/process_docs.py
-echo pytest; python -m pytest
+echo pytest; python -m pytest -n 2 --dist worksteal
