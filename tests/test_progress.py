@@ -21,6 +21,7 @@ for argv in json.loads(sys.argv[1]):
 EPOCH = r'.* epoch {}/2: train_loss \d+\.\d+, .*mca \d\.\d+.*, \d\d:\d\d left'
 FIRST, SECOND = EPOCH.format(1), EPOCH.format(2)
 LINES = dict(world=[r'drawing: 8/8 in \d\d:\d\d'], doctor=[r'videos: 4/4 in \d\d:\d\d'], train=[FIRST, SECOND], evaluate=[r'testing: 1/1 in \d\d:\d\d'],
+             **{'label-errors': [r'testing: 1/1 in \d\d:\d\d']},
              features=[r'features: 8/8 in \d\d:\d\d'], demo=[r'drawing: .*', *[FIRST, SECOND]*3, r'testing: .*'],
              table=[FIRST, SECOND, FIRST, SECOND, r'seed 0, ACLIP\(AFormer\): MCA \d+\.\d, 00:00 left'])
 # What a bar shows: the share, the steps, the time left.
@@ -35,6 +36,7 @@ def commands(out, data):
     return [['world', '--clips', 8, '--videos', 4, '--size', 90, 160, '--out', out/'world'], ['doctor', '--data', data],
             ['train', *small, *pixels, '--available', '--protocol', 'overfit', '--out', out/'run'],
             ['evaluate', '--model', model, '--data', data, '--available', '--split', 'train', '--out', out/'test'],
+            ['label-errors', '--model', model, '--data', data, '--available', '--split', 'train'],
             ['features', '--model', model, '--data', data, '--available', '--kind', 'crops', '--out', out/'store'],
             ['demo', '--clips', 10, '--videos', 5, '--size', 90, 160, '--out', out/'demo'],
             ['table', 1, '--data', data, '--available', '--rows', 'ACLIP(AFormer)', '--seeds', 0, '--out', out/'runs']]

@@ -44,12 +44,12 @@ class Progress:
         note:str='', # shown at the end of the bar
     ):
         "Move the bar."
-        self.done = done
+        self.done = min(done, self.total)
         if self.bar is None: return
         comment = ', '.join(text for text in (note, self.title) if text)
         # A line that wraps could not be drawn over.
         self.bar.comment = comment[:max(get_terminal_size().columns - BAR_WIDTH, 0)]
-        self.bar.update(done)
+        self.bar.update(self.done)
     def close(self):
         "Take the bar away."
         if self.bar is not None: self.bar.on_iter_end()
@@ -64,7 +64,8 @@ def line(self:Progress,
     if not self.show: return
     if self.bar is not None: self.bar.on_iter_end()
     print(text, flush=True)
-    if self.bar is not None and self.done < self.total: self.bar.update_bar(self.done)
+    if self.bar is not None and self.done < self.total:
+        self.bar.update_bar(self.done)
 
 @patch(as_prop=True)
 def spent(self:Progress)->str: # minutes and seconds, such as 01:30
