@@ -117,6 +117,12 @@ def test_install_cell(name):
     code = [source(c) for c in cells(root/'nbs'/name) if c['cell_type'] == 'code' and not source(c).startswith('#| default_exp')]
     assert code[0] == INSTALL, f'{name}: the first code cell installs aclip where it is missing'
 
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_slow_cells_ask_the_environment(path):
+    "Jupyter and Colab do not know the mark of a slow cell."
+    slow = [source(c) for c in cells(path) if c['cell_type'] == 'code' and re.search(r'^#\| *slow', source(c), re.M)]
+    assert all(re.search(r"if os\.environ\.get\('ACLIP_\w+'\)", s) for s in slow), f'{path.name}: a slow cell runs only where an environment variable is set'
+
 @pytest.mark.parametrize('there', [True, False])
 def test_install_cell_acts_only_where_aclip_is_missing(there, monkeypatch):
     from IPython.core.inputtransformer2 import TransformerManager

@@ -20,9 +20,6 @@ def is_live()->bool: # False for a file or a pipe
     return IN_NOTEBOOK or sys.stdout.isatty()
 
 # %% ../../nbs/60a_data.progress.ipynb #d7570670
-# Columns that the numbers of the bar take, at most.
-BAR_WIDTH = 50
-
 class Progress:
     "How far a job is: a bar in a terminal or notebook, and lines that stay."
     def __init__(self,
@@ -39,21 +36,29 @@ class Progress:
         if show and total and is_live():
             self.bar = progress_bar(range(total), leave=False)
             self.update(0)
-    def update(self,
-        done:int, # steps that are done
-        note:str='', # shown at the end of the bar
-    ):
-        "Move the bar."
-        self.done = min(done, self.total)
-        if self.bar is None: return
-        comment = ', '.join(text for text in (note, self.title) if text)
-        # A line that wraps could not be drawn over.
-        self.bar.comment = comment[:max(get_terminal_size().columns - BAR_WIDTH, 0)]
-        self.bar.update(self.done)
-    def close(self):
-        "Take the bar away."
-        if self.bar is not None: self.bar.on_iter_end()
-        self.bar = None
+
+# %% ../../nbs/60a_data.progress.ipynb #b0125fc5
+# Columns that the numbers of the bar take, at most.
+BAR_WIDTH = 50
+
+@patch
+def update(self:Progress,
+    done:int, # steps that are done
+    note:str='', # shown at the end of the bar
+):
+    "Move the bar."
+    self.done = min(done, self.total)
+    if self.bar is None: return
+    comment = ', '.join(text for text in (note, self.title) if text)
+    # A line that wraps could not be drawn over.
+    self.bar.comment = comment[:max(get_terminal_size().columns - BAR_WIDTH, 0)]
+    self.bar.update(self.done)
+
+@patch
+def close(self:Progress):
+    "Take the bar away."
+    if self.bar is not None: self.bar.on_iter_end()
+    self.bar = None
 
 # %% ../../nbs/60a_data.progress.ipynb #4f2e02be
 @patch
