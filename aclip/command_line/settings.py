@@ -84,7 +84,7 @@ def read_settings(
         else: settings = read_json(path, 'correct it', ValueError)
     except ValueError as e: raise ValueError(f"--config {e}") from e
     if not isinstance(settings, dict):
-        raise ValueError(f"--config {path}: expected a table of settings")
+        raise ValueError(f"--config {path}: no table of settings; correct it")
     return settings
 
 # %% ../../nbs/20b_command_line.settings.ipynb #66233415

@@ -120,7 +120,7 @@ def check_known(
 
 # %% ../../nbs/60a_data.rules.ipynb #34bf6ba5
 # Arguments of any model: more layers than these would be built for hours.
-NAMED = dict(layers=whole(1, 100), dropout=SHARE, tau=TEMPERATURE)
+NAMED = dict(layers=whole(0, 100), dropout=SHARE, tau=TEMPERATURE)
 
 def rule_for(
     annotation, # of a parameter

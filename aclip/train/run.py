@@ -263,8 +263,9 @@ def from_dict(cls:RunConfig,
     check_values(d, dict.fromkeys(PARTS, TABLE))
     check_known(d, RunConfig, 'a run')
     for name in PARTS: check_known(d.get(name, {}), PARTS[name], name)
-    if 'data' not in d.get('source', {}):
-        raise ValueError("a run needs a dataset: give its folder as source.data (--data)")
+    for where, name, option in ((d.get('source', {}), 'data', '--data'), (d, 'out', '--out')):
+        if name not in where:
+            raise ValueError(f"a run needs a folder {name!r}, and none is given; give {option}")
     source = ClipSource(**d.pop('source'))
     if d.get('teacher') == 'none': d['teacher'] = None
     parts = dict(weights=Weights(**d.pop('weights', {})),
