@@ -118,6 +118,7 @@ def read_json(
     path:Path, # a JSON file
     cure:str, # what to do if it cannot be used, the end of the message
     error:type=FileError, # class of the error
+    what:str='JSON', # what the file should be, for the message
 )->object: # its value
     "The value of a JSON file; an error that names the file and the cure for anything else."
     path = Path(path)
@@ -128,7 +129,7 @@ def read_json(
     except OSError as e: reason = e.strerror or e
     except UnicodeDecodeError: reason = "no text in UTF-8"
     except ValueError as e: reason = e
-    raise error(f"{path}: cannot be read as JSON ({reason}); {cure}")
+    raise error(f"{path}: cannot be read as {what} ({reason}); {cure}")
 
 # %% ../nbs/53_files.ipynb #281b2871
 SEAL = 'sha256' # entry of the digest

@@ -47,7 +47,7 @@ def read_versioned(
     foreign:str, # advice where it is of another version
 )->dict: # its contents, of version 2 or 3
     "A file of results; `CheckpointError` for anything else."
-    r = read_json(path, unreadable, CheckpointError)
+    r = read_json(path, unreadable, CheckpointError, 'results')
     version = r.get('version') if isinstance(r, dict) else None
     if not is_whole(version) or version not in (2, VERSION):
         raise CheckpointError(f"{path}: results of version {version}, this aclip writes version "

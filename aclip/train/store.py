@@ -80,7 +80,7 @@ def read_manifest(
     except OSError as e:
         raise CheckpointError(f"{path}: cannot be read as a store's manifest ({e}); "
                               f"{_ADVICE}") from e
-    manifest = read_json(path, _ADVICE, CheckpointError)
+    manifest = read_json(path, _ADVICE, CheckpointError, "a store's manifest")
     _check_format(manifest, path)
     return manifest
 
