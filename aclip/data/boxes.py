@@ -116,7 +116,9 @@ def drawn_size(
     fit_known = (boxes[:, 2:] <= np.multiply(known[::-1], 1.05)).all()
     outside = (boxes[:, :2] >= (width, height)).any(1)
     larger = height > known[0] or width > known[1]
-    return known if fit_known and (larger or outside.mean() > .5) else size
+    # one or two boxes outside are typing errors
+    smaller = outside.mean() > .5 or outside.sum() >= 12
+    return known if fit_known and (larger or smaller) else size
 
 # %% ../../nbs/60d_data.boxes.ipynb #0e15de7b
 def size_doubt(
@@ -124,9 +126,10 @@ def size_doubt(
     known:tuple, # (height, width) of the official video; None if it has no known size
     drawn:tuple, # (height, width) that the boxes were drawn for, see `drawn_size`
     where:str, # the video
-)->str: # text as `where: what`; empty for frames of the known size
+)->str: # text as `where: what`; empty if there is no doubt
     "Describe frames of an unexpected size; `DataError` if they were cut to another shape."
-    if known is None or tuple(size) == tuple(known): return ''
+    fit_small_frames = known and drawn == size and max(size[0]/known[0], size[1]/known[1]) < .5
+    if known is None or tuple(size) == tuple(known) or fit_small_frames: return ''
     text = (f'{where}: frames of {size[0]} x {size[1]} (height x width), the official video has '
             f'{known[0]} x {known[1]}.')
     if tuple(drawn) == tuple(size):

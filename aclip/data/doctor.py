@@ -31,9 +31,6 @@ def check_counts(
     if not report.splits and report.ok:
         report.add('error', f'{report.root}: no clip in it. Expected at least one annotated frame '
                             'that makes a clip. Copy the dataset again.')
-    if report.other_sizes:
-        more = len(report.other_sizes) - 1
-        report.add('note', report.other_sizes[0] + (f' {more} more of this kind.' if more else ''))
     if n := len(report.without_frames):
         report.add('note', f'{report.root}: {n} clips have no frames on disk. '
                            'Read with frames="available" or frames="none".')

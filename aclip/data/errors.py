@@ -57,6 +57,8 @@ def warnings_as_lines(
         if not issubclass(category, DataWarning):
             return others(message, category, filename, lineno, file, line)
         print(f'{program}: warning: {message}', file=sys.stderr)
-    warnings.showwarning = show
-    try: yield
-    finally: warnings.showwarning = others
+    with warnings.catch_warnings():
+        # whatever PYTHONWARNINGS asks for
+        warnings.simplefilter('always', DataWarning)
+        warnings.showwarning = show
+        yield

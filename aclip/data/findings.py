@@ -44,7 +44,6 @@ class Report:
     clipped:int = 0 # boxes partly outside their frame, over all frames of the windows
     incomplete:list = field(default_factory=list) # names of clips with some of their frames
     without_frames:list = field(default_factory=list) # names of clips with none of their frames
-    other_sizes:list = field(default_factory=list) # videos with frames of an unofficial size, in words
 
 # %% ../../nbs/69_data.findings.ipynb #f4d823eb
 @patch
@@ -215,10 +214,7 @@ def check_size(
     except DataError as e:
         report.add('error', e)
         return size
-    for doubt in doubts:
-        only_size = doubt.startswith(f'{folder}: ') and drawn == size
-        if only_size: report.other_sizes.append(doubt)
-        else: report.add('warning', doubt)
+    for doubt in doubts: report.add('warning', doubt)
     return drawn
 
 # %% ../../nbs/69_data.findings.ipynb #f93a315b

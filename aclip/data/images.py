@@ -36,7 +36,7 @@ def open_image(
                         'Copy the file there, or leave the clip out.') from None
     except Exception as e:
         raise DataError(f'{where}: cannot be decoded ({e or type(e).__name__}). '
-                        'Expected a whole JPEG or PNG file. Copy the file again.') from None
+                        'Expected a whole image file, JPEG or PNG. Copy the file again.') from None
 
 # %% ../../nbs/60e_data.images.ipynb #7b6ba823
 # How to turn an image, by its EXIF orientation; 1 is upright.
