@@ -9,7 +9,7 @@ __all__ = ['check_counts', 'doctor']
 
 # %% ../../nbs/72_data.doctor.ipynb #e94227fc
 from pathlib import Path
-from .errors import DataError
+from .errors import DataError, collect_warnings
 from .datasets import Dataset, detect_dataset
 from .findings import Report
 
@@ -44,13 +44,15 @@ def doctor(
 )->Report: # all findings, and counts
     "Check the folder of a dataset clip by clip; faults of the folder become findings."
     report = Report(str(root))
-    try:
-        dataset = detect_dataset(root)
-        report.dataset = dataset.name
-        complete = dataset.check(report, dataset, root, boxes, decode, progress)
-        check_counts(report, dataset, complete)
-    except DataError as e: report.add('error', e)
-    except OSError as e:
-        report.add('error', f'{e.filename or root}: cannot be read ({e.strerror or e}). '
-                            'Check the folder and its permissions.')
+    with collect_warnings() as doubts:
+        try:
+            dataset = detect_dataset(root)
+            report.dataset = dataset.name
+            complete = dataset.check(report, dataset, root, boxes, decode, progress)
+            check_counts(report, dataset, complete)
+        except DataError as e: report.add('error', e)
+        except OSError as e:
+            report.add('error', f'{e.filename or root}: cannot be read ({e.strerror or e}). '
+                                'Check the folder and its permissions.')
+    for doubt in doubts: report.add('warning', doubt)
     return report
