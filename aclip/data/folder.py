@@ -46,7 +46,7 @@ def read_boxes(
     "Read a boxes file; `DataError` for a bad line, two boxes of one actor, or none at all."
     rows = []
     places = {}
-    for where, line in read_lines(path):
+    for where, line in read_lines(path, 'a text file of boxes. Check the path'):
         row = parse_box(line, where)
         if not row: continue
         rows.append(row)

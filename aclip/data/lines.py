@@ -15,13 +15,13 @@ from ..files import read_text
 # %% ../../nbs/60_data.lines.ipynb #411d45bf
 def read_lines(
     path:Path, # a text file with one record per line
+    # for the error message: what should be there, and what to do
+    expected:str='the file of the official layout there. Copy it there, or choose other videos',
 )->list: # pairs (`file:number`, line) of the lines that are not blank
     "Read a text annotation file; `DataError` if it cannot be read."
     try: text = read_text(path)
     except OSError as e:
-        raise DataError(f'{path}: cannot be read ({e.strerror}). '
-                        'Expected the file of the official layout there. '
-                        'Copy it there, or choose videos that have one.') from None
+        raise DataError(f'{path}: cannot be read ({e.strerror}). Expected {expected}.') from None
     lines = enumerate(text.split('\n'), 1)
     return [(f'{path}:{number}', line) for number, line in lines if line.strip()]
 

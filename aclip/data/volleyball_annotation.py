@@ -134,7 +134,7 @@ def check_targets(
 def read_targets(
     path:Path, # an annotations.txt
 )->list: # one `Target` for each annotated frame
-    "Read the annotated frames of one video; `DataError` at the first bad line, or if there is none."
+    "Read the annotated frames of one video; `DataError` at the first bad line, or for none."
     targets = [parse_target(line, where) for where, line in read_lines(path)]
     check_targets(path, targets)
     unique, repeated, contradicting = unique_targets(targets)
