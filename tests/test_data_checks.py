@@ -316,6 +316,13 @@ def test_negative_numbers_of_frames_and_players(kind, old, new, tmp_path):
     source.path.write_text(text.replace(old, new, 1))
     fails(source, ':1: (frame|player) -')
 
+@pytest.mark.parametrize('frame', [541, 5311, 10**8 + 1])
+def test_a_key_frame_after_the_end(tmp_path, frame):
+    source = Collective(tmp_path)
+    source.write(GOOD)
+    with open(source.path, 'a') as f: f.write(f'\n{frame}\t10\t20\t20\t40\t3\t-1')
+    fails(source, f'frame {frame}: the sequence has 536 frames')
+
 @pytest.mark.parametrize('row', ['-1 0 10 20 30 40', '1 -2 10 20 30 40', '1.5 0 10 20 30 40', '1 0.5 10 20 30 40', 'nan 0 10 20 30 40', '1 inf 10 20 30 40', '1 0 10 20 30 40\n1 0 50 20 30 40'])
 def test_frames_and_actors_of_own_boxes(tmp_path, row):
     (tmp_path/'b.txt').write_text(row)
@@ -489,6 +496,33 @@ def test_the_doctor_is_content_if_and_only_if_it_can_be_read(tmp_path_factory, c
             readable = ''
         except DataError as e: readable = str(e)
         report = doctor(root, boxes=boxes, decode=True, progress=False)
+    assert report.ok == (not readable), (readable, report)
+
+CELLS = ['1', '2', '11', '521', '531', '541', '9991', '-9', '0', '5', '20', '300', '0.3', '1_1', 'nan', '3', '7', '-1', '1e5', '']
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.sampled_from(CELLS)), max_size=2), st.sampled_from(['', 'repeat', 'delete', 'empty']),
+       st.one_of(st.none(), st.tuples(st.integers(1, 20), damaged())))
+@settings(max_examples=250, deadline=None)
+def test_the_same_for_collective_activity(tmp_path_factory, words, lines, image):
+    root = tmp_path_factory.mktemp('dataset')
+    folder = root/'seq05'
+    folder.mkdir()
+    rows = [[f, x, 2, 8, 12, 3, -1] for f in (1, 11) for x in (3, 15)]
+    for i, word in words: rows[i % 4][i % 7] = word
+    if lines == 'repeat': rows.append(rows[1])
+    if lines in ('delete', 'empty'): del rows[:3 if lines == 'delete' else 4]
+    (folder/'annotations.txt').write_text('\n'.join('\t'.join(map(str, row)) for row in rows))
+    for n in range(1, 21): (folder/f'frame{n:04}.jpg').write_bytes(FILES['jpg'])
+    if image: (folder/f'frame{image[0]:04}.jpg').write_bytes(image[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        try:
+            for clip in read_collective(root, [5], frames='none'):
+                for f in clip.frames:
+                    if f.exists(): read_frame(f, (9, 16), clip.size, clip.name)
+            readable = ''
+        except DataError as e: readable = str(e)
+        report = doctor(root, decode=True, progress=False)
     assert report.ok == (not readable), (readable, report)
 
 # --- text files ----------------------------------------------------------------------

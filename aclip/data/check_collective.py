@@ -11,8 +11,8 @@ __all__ = ['REASONS', 'check_people', 'parse_key_frames', 'check_gaps', 'check_s
 from pathlib import Path
 from .boxes import normalise_boxes
 from .collective import (LENGTHS, check_box_source, check_drawn_size,
-                                   partition_key_frames, sequence_number, sequence_size,
-                                   window_paths)
+                                   check_last_frame, partition_key_frames, sequence_number,
+                                   sequence_size, window_paths)
 from .collective_annotation import (ACTIVITIES, CLASSES, group_activity, key_frames,
                                               parse_row, repeated_boxes, unique_rows)
 from .errors import DataError
@@ -78,6 +78,8 @@ def check_sequence(
     if not keys: return 0, 0
     check_number(report, dataset, number, folder.name)
     check_gaps(report, folder.name, keys)
+    try: check_last_frame(keys, LENGTHS.get(number))
+    except DataError as e: report.add('error', e)
     parts = partition_key_frames(keys, LENGTHS.get(number))
     used = parts.pop('used')
     report.left_out.update({reason: len(ks) for reason, ks in parts.items() if ks})
