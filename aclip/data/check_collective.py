@@ -17,7 +17,8 @@ from .collective_annotation import (ACTIVITIES, CLASSES, group_activity, key_fra
                                               parse_row, repeated_boxes, unique_rows)
 from .errors import DataError
 from .findings import (Report, check_frames, check_number, check_size, count_clip,
-                                 numbered_folders, parse_lines, show_progress)
+                                 numbered_folders, parse_lines)
+from .progress import show_progress
 
 # %% ../../nbs/71_data.check_collective.ipynb #166fd8ce
 def check_people(
@@ -126,7 +127,7 @@ def check_collective(
     check_box_source(boxes)
     folders = numbered_folders(Path(root), dataset.folders)
     counts = [check_sequence(report, dataset, folder, decode)
-              for folder in show_progress(folders, progress)]
+              for folder in show_progress(folders, 'sequences', progress)]
     negative = sum(count[0] for count in counts)
     beyond = sum(count[1] for count in counts)
     note_totals(report, negative, beyond)

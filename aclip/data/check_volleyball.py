@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Callable
 from .errors import DataError
 from .findings import (Report, check_frames, check_number, check_size, count_clip,
-                                 numbered_folders, parse_lines, show_progress)
+                                 numbered_folders, parse_lines)
+from .progress import show_progress
 from .volleyball import box_source, check_drawn_size, frame_paths, videos_folder
 from .volleyball_annotation import (Target, check_targets, contradiction, parse_target,
                                               target_doubts, unique_targets, video_size)
@@ -112,6 +113,6 @@ def check_volleyball(
     if not folders:
         report.add('error', f'{videos}: no video folders. Expected folders named 0 to 54, each '
                             'with an annotations.txt. Copy them there.')
-    for folder in show_progress(folders, progress):
+    for folder in show_progress(folders, 'videos', progress):
         check_video(report, dataset, folder, source, decode)
     return {f.name for f in folders} >= set(map(str, dataset.numbers))
