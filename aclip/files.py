@@ -76,6 +76,7 @@ def write_json(
 MARKS = {codecs.BOM_UTF32_LE: 'utf-32', codecs.BOM_UTF32_BE: 'utf-32', codecs.BOM_UTF8: 'utf-8-sig',
          codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
 
+# %% ../nbs/53_files.ipynb #0652a20a
 def read_text(
     path:Path, # a text file
     errors:str='replace', # for invalid bytes: the character U+FFFD; 'strict': an error

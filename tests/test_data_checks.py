@@ -547,6 +547,15 @@ def test_bytes_that_are_no_text(kind, data, tmp_path):
     source.path.write_bytes(data)
     fails(source, source.path.name)
 
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-32'])
+@pytest.mark.parametrize('name,text', [('s.json', '{"model": {"model": "aformer"}}\n'), ('s.toml', '[model]\nmodel = "aformer" # größe\n')])
+def test_settings_of_any_editor(name, text, encoding, tmp_path):
+    from aclip.command_line.settings import read_settings
+    (tmp_path/name).write_bytes(text.encode(encoding))
+    assert read_settings(tmp_path/name) == dict(model=dict(model='aformer'))
+    (tmp_path/name).write_bytes(text.replace('aformer', 'a\udcfformer').encode('utf-8', 'surrogateescape'))
+    with pytest.raises(ValueError, match=f'{name}: cannot be read as'): read_settings(tmp_path/name)
+
 # --- files and names --------------------------------------------------------------------
 
 STRAY = ['.DS_Store', 'Thumbs.db', 'desktop.ini', '._100.jpg', '._annotations.txt', '.100.jpg.swp', '@eaDir', '__MACOSX']

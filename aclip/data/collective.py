@@ -67,6 +67,7 @@ def window_paths(
 # Names of the sequences of 450 x 800; the other official ones have 480 x 720.
 WIDE = {f'seq{s}' for s in (15, 20, 21, 22, 23, 24)}
 
+# %% ../../nbs/66_data.collective.ipynb #de0fb108
 def known_size(
     folder:Path, # a sequence's folder
 )->tuple: # (height, width) in pixels; None for other sequences than the official 44
@@ -74,6 +75,7 @@ def known_size(
     if folder.name not in {f'seq{number:02}' for number in LENGTHS}: return None
     return (450, 800) if folder.name in WIDE else (480, 720)
 
+# %% ../../nbs/66_data.collective.ipynb #bca26777
 def sequence_size(
     folder:Path, # a sequence's folder
     keys:list, # its `KeyFrame`s

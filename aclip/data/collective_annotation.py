@@ -88,6 +88,7 @@ def unique_rows(
     "Leave out rows that repeat another one."
     return list({(row.frame, *row.box, row.label): row for row in rows if row}.values())
 
+# %% ../../nbs/65a_data.collective_annotation.ipynb #e0931067
 def repeated_boxes(
     rows:list, # `Row`s of one sequence, with those that repeat; None is left out
     path:Path, # their file

@@ -22,6 +22,7 @@ class DataError(ValueError):
 class DataWarning(UserWarning):
     "Data that is probably wrong; the message names the place, what is odd and what to do."
 
+# %% ../../nbs/59_data.errors.ipynb #5e3dc2f7
 def warn_data(
     message:str, # text as `where: what`
 ):

@@ -21,6 +21,7 @@ from .errors import DataError
 # Formats that are opened, whatever the name of the file.
 FORMATS = ('JPEG', 'PNG')
 
+# %% ../../nbs/60b_data.images.ipynb #4bbaac48
 @contextmanager
 def open_image(
     path:Path, # an image file
@@ -45,6 +46,7 @@ TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
          6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
          8: Image.Transpose.ROTATE_90}
 
+# %% ../../nbs/60b_data.images.ipynb #d44706d4
 def orientation(
     image:Image.Image, # an opened image
 )->int: # 1 to 8; 1 without EXIF data, or if they are damaged
@@ -53,6 +55,7 @@ def orientation(
     except Exception: return 1
     return found if found in TURNS else 1
 
+# %% ../../nbs/60b_data.images.ipynb #7abb35b1
 def upright_size(
     image:Image.Image, # an opened image
 )->tuple: # (height, width) in pixels
@@ -64,6 +67,7 @@ def upright_size(
 GREY_16 = ('I;16', 'I;16B', 'I;16L', 'I')
 MODES = ('RGB', 'L', '1', 'P', 'RGBA', 'LA', 'PA', *GREY_16)
 
+# %% ../../nbs/60b_data.images.ipynb #1fea0ecc
 def check_mode(
     image:Image.Image, # an opened image
     where:str, # file and clip, for the error message

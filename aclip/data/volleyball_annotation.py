@@ -121,6 +121,7 @@ def contradiction(
                      'another activity or other players. Expected one line per clip. '
                      'Delete the wrong one.')
 
+# %% ../../nbs/63_data.volleyball_annotation.ipynb #bec9aa7f
 def check_targets(
     path:Path, # an annotations.txt
     targets:list, # its `Target`s
@@ -152,6 +153,7 @@ def known_size(
     if (folder.absolute().parent.parent/'world.json').is_file(): return None
     return (1080, 1920) if folder.name in map(str, HD_VIDEOS) else (720, 1280)
 
+# %% ../../nbs/63_data.volleyball_annotation.ipynb #05276caf
 def video_size(
     folder:Path, # a video's folder
     targets:list, # its `Target`s
