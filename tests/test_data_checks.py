@@ -127,7 +127,9 @@ def test_one_impossible_box(kind, bad, message, tmp_path):
     source = kind(tmp_path)
     if kind is Tracks: bad = tuple(map(float, bad))
     source.write([*GOOD, bad])
-    fails(source, message)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', RuntimeWarning)
+        fails(source, message)
 
 @pytest.mark.parametrize('kind', [Volleyball, Collective, Own])
 @pytest.mark.parametrize('corners', [

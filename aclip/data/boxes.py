@@ -46,7 +46,8 @@ def check_boxes(
 ):
     "`DataError` for the first box that is empty, outside, not finite or in another unit."
     height, width = size
-    wh = xyxy[..., 2:] - xyxy[..., :2]
+    # infinity minus infinity
+    with np.errstate(invalid='ignore'): wh = xyxy[..., 2:] - xyxy[..., :2]
     bad = ~(boxes[..., 2:] > boxes[..., :2]).all(-1) | ~np.isfinite(xyxy).all(-1)
     bad |= (wh > (2*width, 2*height)).any(-1)
     if size_in_pixels(size): bad |= (wh < 1).any(-1) | (xyxy[..., 2:] <= 1).all(-1)
@@ -80,8 +81,8 @@ def look_like_corners(
     size:tuple, # (height, width) of the frame in pixels
 )->bool: # True if x y w h is probably x1 y1 x2 y2
     "Were corners read as x y w h? Two boxes must also reach over the edge, three need not."
-    wh = xyxy[:, 2:] - xyxy[:, :2]
-    if not (wh > xyxy[:, :2]).all(): return False
+    # w > x, without infinity minus infinity
+    if not (xyxy[:, 2:] > 2*xyxy[:, :2]).all(): return False
     beyond = (xyxy[:, 2:] > size[::-1]).any(1)
     return len(xyxy) >= 3 or (len(xyxy) == 2 and bool(beyond.any()))
 
