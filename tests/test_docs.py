@@ -89,6 +89,65 @@ def test_numbers_sidebar_and_files_have_one_order():
     assert order[1:] == [p.name for p in nbs if p != index], 'the sidebar has every notebook once'
 
 
+# Quarto and the processors after nbdev's own
+
+def quarto(): return yaml.safe_load((root/'_quarto.yml').read_text(encoding='utf-8'))
+
+def processed(path, *cells):
+    "Cells after nbdev's processors and ours, without those that execute code."
+    from fastcore.nbio import dict2nb, mk_cell
+    from nbdev.processors import FilterDefaults
+    from nbdev.process import NBProcessor
+    nb = dict2nb(dict(cells=[mk_cell(s, kind) for kind, s in cells], metadata={}, nbformat=4, nbformat_minor=5))
+    nb.path_ = path
+    procs = [p for p in FilterDefaults().procs() if p.__name__ not in ('add_show_docs', 'exec_show_docs', 'insert_warning')]
+    NBProcessor(nb=nb, procs=procs, rm_directives='quarto').process()
+    return [c.source for c in nb.cells]
+
+def test_code_can_be_opened_and_folded():
+    html = quarto()['format']['html']
+    assert html['code-tools'] is True, 'the menu </> Code of a page'
+    assert html.get('code-fold', False) is False, 'checks and examples are open'
+    assert (root/'nbs'/html['css']).exists()
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_source_is_open_on_the_pages_of_the_method(path):
+    method = {*in_sidebar(next(s['contents'] for s in sidebar() if s['section'] == 'The method'))}
+    out = processed(path, ('code', '#| exports\ndef f(): pass'), ('code', '#| code-fold: show\n1'))
+    assert [s.splitlines()[0] for s in out] == ['#| code-fold: ' + ('show' if path.name in method else 'true'), '#| code-fold: show']
+    assert '#| code-summary: "Exported source"' in out[0]
+
+def test_one_tip_explains_folded_code():
+    tips = [p.name for p in nbs for c in cells(p) if 'Exported source' in ''.join(c['source']) and 'callout-tip' in ''.join(c['source'])]
+    assert tips == ['index.ipynb']
+
+def lookup():
+    "Names of our functions and classes that nbdev links."
+    from nbdev.doclinks import NbdevLookup
+    return {n for n in NbdevLookup().syms if '.' not in n}
+
+def test_plain_words_are_not_linked():
+    plain = sorted(n for n in lookup() if re.fullmatch('[a-z]+', n))
+    assert 'train' in plain
+    for name in plain:
+        for word in (name, name + '()'):
+            text = processed(root/'nbs/20_cli.ipynb', ('markdown', f'use `{word}` here'))
+            assert text == [f'use `{word}` here'], 'a plain word is no link, except on the page that defines it'
+            text = processed(root/'nbs/20_cli.ipynb', ('markdown', f'use `{word}` here'), ('code', f'show_doc({name})'))
+            assert text[0].startswith(f'use [`{word}`](http')
+
+def test_names_of_arguments_are_not_linked():
+    name = next(n for n in sorted(lookup()) if re.fullmatch('[a-z]+_[a-z]+', n))
+    assert processed(root/'nbs/20_cli.ipynb', ('markdown', f'`{name}`'))[0].startswith('[')
+    for code in (f'def f({name}): pass', f'{name} = 1'):
+        assert processed(root/'nbs/20_cli.ipynb', ('markdown', f'`{name}`'), ('code', code))[0] == f'`{name}`'
+
+def test_links_are_not_nested():
+    for before, after in (('', ''), ('the ', ' class')):
+        text = f'[{before}`LoRALinear`{after}](07_text.lora.ipynb)'
+        assert processed(root/'nbs/20_cli.ipynb', ('markdown', text)) == [text]
+
+
 # Pictures
 
 images = sorted((root/'nbs/images').glob('*.*'))
@@ -151,7 +210,7 @@ def test_links(path):
 def test_readme_is_rendered_by_rules():
     md = lambda s: dict(cell_type='markdown', source=[s])
     code = lambda s, *outs: dict(cell_type='code', source=[s], outputs=list(outs))
-    nb = dict(cells=[code('#| default_exp index'), md('# A\n\n[x](01_a.ipynb#b) [y](../LICENSE) [z](https://z.org) ![p](images/p.png)'), code('#| hide\n1/0'),
+    nb = dict(cells=[code('#| default_exp index'), md('::: {.callout-tip}\nabout the site\n:::'), md('# A\n\n[x](01_a.ipynb#b) [y](../LICENSE) [z](https://z.org) ![p](images/p.png)'), code('#| hide\n1/0'),
                      code('1+1', dict(output_type='execute_result', data={'text/plain': ['2']}))])
     assert render(nb) == ('# A\n\n[x](nbs/01_a.ipynb#b) [y](LICENSE) [z](https://z.org) ![p](nbs/images/p.png)\n\n'
                           '```python\n1+1\n```\n\n```text\n2\n```\n')
