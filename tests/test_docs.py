@@ -158,10 +158,42 @@ def test_picture(path):
     assert path.stat().st_size < 200_000
     if path.suffix == '.svg': assert ElementTree.parse(path).getroot().get('viewBox'), f'{path.name} needs a viewBox, to be scaled'
 
+NARROW = 368 # pixels of a figure on a page of 400
+SMALLEST = 10 # pixels of a text
+
+def drawings(path): return ElementTree.parse(path).getroot()
+
+def text_sizes(svg):
+    "Sizes of all texts in units of the drawing; a subscript is in percent and left out."
+    own = [e.get('font-size', svg.get('font-size', '16')) for e in svg.iter() if e.tag.endswith(('}text', '}tspan'))]
+    return [float(size) for size in own if not size.endswith('%')]
+
+@pytest.mark.parametrize('path', [p for p in images if p.suffix == '.svg'], ids=lambda p: p.name)
+def test_drawing_is_readable_on_a_narrow_and_on_a_dark_page(path):
+    svg = drawings(path)
+    width, height = map(float, svg.get('viewBox').split()[2:])
+    small = [s for s in text_sizes(svg) if s*min(1, NARROW/width) < SMALLEST]
+    assert not small, f'{path.name}: texts of size {sorted(set(small))} are below {SMALLEST} pixels on a page of 400'
+    card = next(e for e in svg if e.tag.endswith('}rect'))
+    assert (float(card.get('width')), float(card.get('height'))) == (width, height), f'{path.name}: a card of its own behind the drawing, for the dark theme'
+    assert int(card.get('fill')[1:3], 16) > 0xe0, f'{path.name}: dark text needs a light card'
+
 @pytest.mark.parametrize('path', texts, ids=lambda p: p.name)
 def test_pictures_have_alt_text(path):
     bad = re.findall(r'!\[\s*\]\([^)]*\)', prose(path)) + [t for t in re.findall(r'<img[^>]*>', prose(path)) if not re.search(r'alt="[^"]+"', t)]
     assert not bad, f'{path.name}: describe the picture in words: {bad}'
+
+def pictures(path):
+    "Code cells that show a picture, each with the text of the next cell."
+    for c, following in zip(cells(path), [*cells(path)[1:], dict(source='')]):
+        if any(k.startswith('image/') for o in c.get('outputs', ()) for k in o.get('data', {})): yield ''.join(c['source']), ''.join(following['source'])
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_plots_have_alt_text_and_a_caption(path):
+    for source, following in pictures(path):
+        assert re.search(r'^#\| *fig-alt: *\S', source, re.M), f'{path.name}: #| fig-alt describes the picture: {source[:90]!r}'
+        captioned = re.search(r'^#\| *fig-cap: *\S', source, re.M) or following.lstrip().startswith('*')
+        assert captioned, f'{path.name}: #| fig-cap states the point of the picture: {source[:90]!r}'
 
 
 # Stored outputs

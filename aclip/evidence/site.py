@@ -7,19 +7,19 @@ Docs: https://aclip-gar.github.io/aclip/evidence.site.html.md"""
 # %% auto #0
 __all__ = ['defined_names', 'variable_names', 'should_link', 'unlink_words', 'PlainWords', 'is_method', 'FoldSource']
 
-# %% ../../nbs/99_evidence.site.ipynb #df14729b
+# %% ../../nbs/99_evidence.site.ipynb #6f74e941
 import ast
 import re
 from pathlib import Path
 
-# %% ../../nbs/99_evidence.site.ipynb #5ef54383
+# %% ../../nbs/99_evidence.site.ipynb #976dc3ca
 def defined_names(
     sources:list[str], # the code cells of a processed page
 )->set[str]: # names of functions and classes
     "What a page defines; nbdev adds a `show_doc` for each."
     return {name for s in sources for name in re.findall(r'^show_doc\(([\w.]+)', s, re.M)}
 
-# %% ../../nbs/99_evidence.site.ipynb #4b549337
+# %% ../../nbs/99_evidence.site.ipynb #898720ec
 def variable_names(
     sources:list[str], # the code cells of a processed page
 )->set[str]: # names of arguments and variables
@@ -33,7 +33,7 @@ def variable_names(
                   if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     return found
 
-# %% ../../nbs/99_evidence.site.ipynb #b9fca15d
+# %% ../../nbs/99_evidence.site.ipynb #5b420fa3
 def should_link(
     name:str, # a word in backticks that nbdev has linked, such as 'train' or 'ARG'
     defined:set[str], # from `defined_names`
@@ -44,7 +44,7 @@ def should_link(
     if name in defined: return True
     return name not in variables and bool(re.search('[A-Z_.]', name))
 
-# %% ../../nbs/99_evidence.site.ipynb #6fb1d7f5
+# %% ../../nbs/99_evidence.site.ipynb #48f57f65
 _NBDEV_LINK = re.compile(r'\[`([^`]+)`\]\([^()\s]*\.html#([\w.]+)\)')
 _IN_LINK = re.compile(r'\[([^\[\]]*)\[(`[^`]+`)\]\([^()\s]*\.html#[\w.]+\)([^\[\]]*)\]\(')
 
@@ -59,7 +59,7 @@ def unlink_words(
         return f'`{m[1]}`' if ours and not should_link(m[1], defined, variables) else m[0]
     return _NBDEV_LINK.sub(keep, _IN_LINK.sub(r'[\1\2\3](', md))
 
-# %% ../../nbs/99_evidence.site.ipynb #096167a3
+# %% ../../nbs/99_evidence.site.ipynb #0761af7e
 class PlainWords:
     "Processor of nbdev: remove links from words that are plain words."
     def __init__(self,
@@ -82,15 +82,15 @@ class PlainWords:
                 text = ''.join(data['text/markdown'])
                 data['text/markdown'] = unlink_words(text, *self.names)
 
-# %% ../../nbs/99_evidence.site.ipynb #4e8c9f84
+# %% ../../nbs/99_evidence.site.ipynb #738ec932
 def is_method(
     name:str, # file name of a notebook, such as '07_text.lora.ipynb'
-)->bool: # its number is below 20
+)->bool: # the home page, or a number below 20
     "Whether a page is one of *The method*."
     number = re.match(r'\d+', name)
-    return number is not None and int(number[0]) < 20
+    return number is None or int(number[0]) < 20
 
-# %% ../../nbs/99_evidence.site.ipynb #67f42dc0
+# %% ../../nbs/99_evidence.site.ipynb #d50f2643
 class FoldSource:
     "Processor of nbdev: fold exported source, except on the pages of the method."
     def __init__(self,
