@@ -183,6 +183,20 @@ def test_pictures_have_alt_text(path):
     bad = re.findall(r'!\[\s*\]\([^)]*\)', prose(path)) + [t for t in re.findall(r'<img[^>]*>', prose(path)) if not re.search(r'alt="[^"]+"', t)]
     assert not bad, f'{path.name}: describe the picture in words: {bad}'
 
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_drawings_have_a_caption(path):
+    "Alone in its paragraph, a picture gets its alt text as caption; a line in italics below it is the caption."
+    for c in cells(path):
+        if c['cell_type'] != 'markdown': continue
+        for part in re.split(r'\n\s*\n', ''.join(c['source'])):
+            picture = re.match(r'!\[[^\]]*\]\((?!https?:)[^)]*\)(.*)', part.strip(), re.S)
+            assert not picture or re.match(r'\\\n\*\S', picture[1]), f'{path.name}: end the line of the picture in a backslash, with the caption in italics below it: {part[-90:]!r}'
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_names_in_equations_are_upright(path):
+    found = [m for c in cells(path) if c['cell_type'] == 'markdown' for m in re.findall(r'\\(?:mathrm|mathit|operatorname)\{\w{2,}\}', ''.join(c['source']))]
+    assert not found, f'{path.name}: MathML writes the letters of \\mathrm{{...}} in italics, and GitHub does not know \\operatorname; use \\text: {found}'
+
 def pictures(path):
     "Code cells that show a picture, each with the text of the next cell."
     for c, following in zip(cells(path), [*cells(path)[1:], dict(source='')]):
