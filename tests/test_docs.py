@@ -254,6 +254,25 @@ def test_outputs_are_not_empty_without_data(path):
             assert not only or not re.fullmatch(r'<[\w.]+( object.*|.*Axes.*)?>', only.strip()), f'{path.name} shows {only!r}'
 
 
+# Tables
+
+def tables(markdown):
+    "Separator and rows of each pipe table."
+    for m in re.finditer(r'^(\|.*\|)\n(\|[-:| ]+\|)\n((?:\|.*(?:\n|$))+)', markdown, re.M):
+        split = lambda line: re.split(r'(?<!\\)\|', line.strip()[1:-1])
+        yield [c.count('-') for c in split(m[2])], [split(line) for line in (m[1], *m[3].splitlines())], max(map(len, m[0].splitlines()))
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_columns_of_wide_tables_fit_their_text(path):
+    "Where a line is longer than 72, Pandoc gives the columns widths in proportion to the dashes: three each are columns of one width."
+    for c in cells(path):
+        for markdown in map(''.join, rendered(c)):
+            for dashes, rows, longest in tables(markdown):
+                text = [max(len(re.sub(r'\]\([^)]*\)|<[^>]*>|[`*\[\]]', '', row[k]).strip()) for row in rows) for k in range(len(dashes))]
+                if longest <= 72 or max(text) < 16: continue
+                assert set(dashes) != {3}, f'{path.name}: write more dashes below the columns with more text: {rows[0]}'
+
+
 # Links
 
 @pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)

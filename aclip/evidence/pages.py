@@ -8,26 +8,29 @@ Docs: https://aclip-gar.github.io/aclip/evidence.pages.html.md"""
 __all__ = ['MarkdownText', 'md_table', 'interval_text', 'gain_text', 'row_cells', 'results_table', 'differences_table', 'Jpeg',
            'small_jpeg']
 
-# %% ../../nbs/93a_evidence.pages.ipynb #c07efc28
+# %% ../../nbs/93a_evidence.pages.ipynb #9a168f97
 import io
 from PIL import Image
 
-# %% ../../nbs/93a_evidence.pages.ipynb #90bb3a0f
+# %% ../../nbs/93a_evidence.pages.ipynb #21b46358
 class MarkdownText(str):
     "Markdown that a notebook renders; as text it is itself."
     def __repr__(self): return str(self)
     def _repr_markdown_(self): return str(self)
 
-# %% ../../nbs/93a_evidence.pages.ipynb #15ba60bf
+# %% ../../nbs/93a_evidence.pages.ipynb #8cf57cac
 def md_table(
     head:list, # names of the columns
     rows:list, # the rows, each with one value a column
 )->MarkdownText: # rendered by notebooks
     "A Markdown table."
-    def line(cells): return '| ' + ' | '.join(map(str, cells)) + ' |'
-    return MarkdownText('\n'.join([line(head), '|---'*len(head) + '|', *map(line, rows)]))
+    cells = [[str(value) for value in row] for row in (head, *rows)]
+    # Where a line is long, the columns get widths in proportion to the dashes.
+    dashes = ['-'*min(max(len(row[k]) for row in cells) + 2, 40) for k in range(len(head))]
+    lines = ['| ' + ' | '.join(row) + ' |' for row in cells]
+    return MarkdownText('\n'.join([lines[0], f"|{'|'.join(dashes)}|", *lines[1:]]))
 
-# %% ../../nbs/93a_evidence.pages.ipynb #9491a378
+# %% ../../nbs/93a_evidence.pages.ipynb #23f06583
 def interval_text(
     difference:tuple, # mean, low and high, in percent points
 )->str: # such as '+0.72 [+0.01, +1.43]'
@@ -35,7 +38,7 @@ def interval_text(
     mean, low, high = difference
     return f'{mean:+.2f} [{low:+.2f}, {high:+.2f}]'
 
-# %% ../../nbs/93a_evidence.pages.ipynb #54217e60
+# %% ../../nbs/93a_evidence.pages.ipynb #0dfe7a20
 def gain_text(
     r:dict, # as from `summarise`
 )->str: # '-' where a row has no gain
@@ -43,7 +46,7 @@ def gain_text(
     if r.get('gain') is None: return '-'
     return interval_text([r['gain'], *r['gain_interval']])
 
-# %% ../../nbs/93a_evidence.pages.ipynb #36d0cba1
+# %% ../../nbs/93a_evidence.pages.ipynb #e11f0944
 def row_cells(
     r:dict, # as from `summarise`
 )->list: # name, paper, ours, gain, seeds, trainable
@@ -54,7 +57,7 @@ def row_cells(
     ours = f"{r['MCA_mean']:.1f} ± {r['MCA_sd']:.1f}"
     return [name, paper, ours, gain_text(r), r['seeds'], f"{r['trainable']:,}"]
 
-# %% ../../nbs/93a_evidence.pages.ipynb #d85fd05a
+# %% ../../nbs/93a_evidence.pages.ipynb #64b5f489
 def results_table(
     rows:list[dict], # as from `summaries`
 )->MarkdownText: # rendered by notebooks
@@ -65,20 +68,20 @@ def results_table(
         head, *lines = ([line[0], *line[2:]] for line in (head, *lines))
     return md_table(head, lines)
 
-# %% ../../nbs/93a_evidence.pages.ipynb #f28348b4
+# %% ../../nbs/93a_evidence.pages.ipynb #d52ecafc
 def differences_table(
     rows:list, # pairs of a name and a difference (mean, low, high)
 )->MarkdownText: # rendered by notebooks
     "Differences in MCA with their intervals."
     return md_table(['difference', 'MCA, points'], [(n, interval_text(d)) for n, d in rows])
 
-# %% ../../nbs/93a_evidence.pages.ipynb #da70749c
+# %% ../../nbs/93a_evidence.pages.ipynb #4209e52c
 class Jpeg(bytes):
     "The content of a JPEG file; a notebook shows the picture."
     def __repr__(self): return f'JPEG of {len(self)//1024} kB'
     def _repr_jpeg_(self): return bytes(self)
 
-# %% ../../nbs/93a_evidence.pages.ipynb #94421298
+# %% ../../nbs/93a_evidence.pages.ipynb #5435050a
 def small_jpeg(
     fig, # a Matplotlib figure; it is closed
     width:int=900, # largest width in pixels

@@ -7,19 +7,19 @@ Docs: https://aclip-gar.github.io/aclip/evidence.site.html.md"""
 # %% auto #0
 __all__ = ['defined_names', 'variable_names', 'should_link', 'unlink_words', 'PlainWords', 'is_method', 'FoldSource']
 
-# %% ../../nbs/99_evidence.site.ipynb #6f74e941
+# %% ../../nbs/99_evidence.site.ipynb #f640c3aa
 import ast
 import re
 from pathlib import Path
 
-# %% ../../nbs/99_evidence.site.ipynb #976dc3ca
+# %% ../../nbs/99_evidence.site.ipynb #f1293458
 def defined_names(
     sources:list[str], # the code cells of a processed page
 )->set[str]: # names of functions and classes
     "What a page defines; nbdev adds a `show_doc` for each."
     return {name for s in sources for name in re.findall(r'^show_doc\(([\w.]+)', s, re.M)}
 
-# %% ../../nbs/99_evidence.site.ipynb #898720ec
+# %% ../../nbs/99_evidence.site.ipynb #00cb0d6d
 def variable_names(
     sources:list[str], # the code cells of a processed page
 )->set[str]: # names of arguments and variables
@@ -33,7 +33,7 @@ def variable_names(
                   if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     return found
 
-# %% ../../nbs/99_evidence.site.ipynb #5b420fa3
+# %% ../../nbs/99_evidence.site.ipynb #65750218
 def should_link(
     name:str, # a word in backticks that nbdev has linked, such as 'train' or 'ARG'
     defined:set[str], # from `defined_names`
@@ -44,7 +44,7 @@ def should_link(
     if name in defined: return True
     return name not in variables and bool(re.search('[A-Z_.]', name))
 
-# %% ../../nbs/99_evidence.site.ipynb #48f57f65
+# %% ../../nbs/99_evidence.site.ipynb #032de47b
 _NBDEV_LINK = re.compile(r'\[`([^`]+)`\]\([^()\s]*\.html#([\w.]+)\)')
 _IN_LINK = re.compile(r'\[([^\[\]]*)\[(`[^`]+`)\]\([^()\s]*\.html#[\w.]+\)([^\[\]]*)\]\(')
 
@@ -59,7 +59,7 @@ def unlink_words(
         return f'`{m[1]}`' if ours and not should_link(m[1], defined, variables) else m[0]
     return _NBDEV_LINK.sub(keep, _IN_LINK.sub(r'[\1\2\3](', md))
 
-# %% ../../nbs/99_evidence.site.ipynb #0761af7e
+# %% ../../nbs/99_evidence.site.ipynb #8741ebaf
 class PlainWords:
     "Processor of nbdev: remove links from words that are plain words."
     def __init__(self,
@@ -79,10 +79,11 @@ class PlainWords:
         for output in cell.get('outputs', []):
             data = output.get('data', {})
             if 'text/markdown' in data:
-                text = ''.join(data['text/markdown'])
-                data['text/markdown'] = unlink_words(text, *self.names)
+                text = unlink_words(''.join(data['text/markdown']), *self.names)
+                # nbdev runs the page, so a class of the page is `__main__.Clip` there
+                data['text/markdown'] = text.replace('__main__.', '')
 
-# %% ../../nbs/99_evidence.site.ipynb #738ec932
+# %% ../../nbs/99_evidence.site.ipynb #656f0025
 def is_method(
     name:str, # file name of a notebook, such as '07_text.lora.ipynb'
 )->bool: # the home page, or a number below 20
@@ -90,7 +91,7 @@ def is_method(
     number = re.match(r'\d+', name)
     return number is None or int(number[0]) < 20
 
-# %% ../../nbs/99_evidence.site.ipynb #d50f2643
+# %% ../../nbs/99_evidence.site.ipynb #17d4b618
 class FoldSource:
     "Processor of nbdev: fold exported source, except on the pages of the method."
     def __init__(self,
