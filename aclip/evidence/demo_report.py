@@ -97,7 +97,7 @@ def table_rows(
     return [{'model': s['model'], 'MCA %': mean_text(s['MCA'], s['MCA_sd']),
              'MPCA %': mean_text(s['MPCA'], s['MPCA_sd']),
              'gain': '-' if s['model'] == IMAGE else mean_text(s['gain'], s['gain_sd']),
-             'text branch alone %': mean_text(s['text_branch'], None),
+             'text alone %': mean_text(s['text_branch'], None),
              'trainable': s['trainable'], 'seconds': s['seconds']} for s in rows]
 
 # %% ../../nbs/98_evidence.demo_report.ipynb #e3c8659c
@@ -186,8 +186,8 @@ def introduction(
         'L_KD is the distillation loss: by it CLIP\'s text encoder teaches the text branch.',
         paragraph('MCA is the share of clips whose activity is right, MPCA its mean over the '
                   'activities, both in percent; guessing gives 12.5 %. The gain is the difference '
-                  'in MCA to the image branch, in percent points; trainable counts the parameters '
-                  'that were trained. The ', link('walk-through', f'{DOCS}/walkthrough.html'),
+                  'in MCA to the image branch, in percent points; text alone is the MCA of the '
+                  'text branch by itself; trainable counts the parameters that were trained. The ', link('walk-through', f'{DOCS}/walkthrough.html'),
                   ' explains each step; see also the ', link('documentation', DOCS), '.'),
         f'Each seed was tested on {clips} clips of videos that nothing was trained or selected on. '
         'This is a drawn world: the numbers show how the method works, '
