@@ -273,6 +273,24 @@ def test_columns_of_wide_tables_fit_their_text(path):
                 assert set(dashes) != {3}, f'{path.name}: write more dashes below the columns with more text: {rows[0]}'
 
 
+def own_functions(path):
+    "Functions that a page defines for itself, as text."
+    for c in cells(path):
+        src = ''.join(c['source'])
+        if c['cell_type'] != 'code' or re.search(r'^#\| *export', src, re.M): continue
+        try: body = ast.parse(re.sub(r'^[!%].*$', '', src, flags=re.M)).body
+        except SyntaxError: continue
+        yield from (ast.unparse(n) for n in body if isinstance(n, ast.FunctionDef) and len(ast.unparse(n).splitlines()) > 2)
+
+def test_results_pages_share_their_helpers():
+    where = {}
+    for p in nbs:
+        if p == index or p.name.startswith('3'):
+            for text in set(own_functions(p)): where.setdefault(text, []).append(p.name)
+    twice = {text.splitlines()[0]: names for text, names in where.items() if len(names) > 1}
+    assert not twice, f'these functions are on several pages; put them into aclip.evidence.pages: {twice}'
+
+
 # Links
 
 @pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)

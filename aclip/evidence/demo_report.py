@@ -187,7 +187,8 @@ def introduction(
         paragraph('MCA is the share of clips whose activity is right, MPCA its mean over the '
                   'activities, both in percent; guessing gives 12.5 %. The gain is the difference '
                   'in MCA to the image branch, in percent points; text alone is the MCA of the '
-                  'text branch by itself; trainable counts the parameters that were trained. The ', link('walk-through', f'{DOCS}/walkthrough.html'),
+                  'text branch by itself; trainable counts the parameters that were trained. The ',
+                  link('walk-through', f'{DOCS}/walkthrough.html'),
                   ' explains each step; see also the ', link('documentation', DOCS), '.'),
         f'Each seed was tested on {clips} clips of videos that nothing was trained or selected on. '
         'This is a drawn world: the numbers show how the method works, '

@@ -54,7 +54,7 @@ def row_cells(
     name = r['row'].replace('*', r'\*')
     paper = '-' if r['paper'] is None else r['paper']
     if not r['seeds']: return [name, paper, 'not run', '-', 0, '-']
-    ours = f"{r['MCA_mean']:.1f} ± {r['MCA_sd']:.1f}"
+    ours = f"{r['MCA_mean']:.1f}\u00a0±\u00a0{r['MCA_sd']:.1f}"   # not broken into two lines
     return [name, paper, ours, gain_text(r), r['seeds'], f"{r['trainable']:,}"]
 
 # %% ../../nbs/93a_evidence.pages.ipynb #64b5f489
