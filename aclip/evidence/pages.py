@@ -11,6 +11,7 @@ __all__ = ['MarkdownText', 'md_table', 'interval_text', 'gain_text', 'row_cells'
 # %% ../../nbs/93a_evidence.pages.ipynb #9a168f97
 import io
 from PIL import Image
+from .summary import number
 
 # %% ../../nbs/93a_evidence.pages.ipynb #21b46358
 class MarkdownText(str):
@@ -54,7 +55,8 @@ def row_cells(
     name = r['row'].replace('*', r'\*')
     paper = '-' if r['paper'] is None else r['paper']
     if not r['seeds']: return [name, paper, 'not run', '-', 0, '-']
-    ours = f"{r['MCA_mean']:.1f}\u00a0±\u00a0{r['MCA_sd']:.1f}"   # not broken into two lines
+    # A single seed has no spread. The spaces keep mean and spread in one line.
+    ours = f"{r['MCA_mean']:.1f}\u00a0±\u00a0{number(r['MCA_sd'], '.1f')}"
     return [name, paper, ours, gain_text(r), r['seeds'], f"{r['trainable']:,}"]
 
 # %% ../../nbs/93a_evidence.pages.ipynb #64b5f489
