@@ -22,7 +22,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import date
 from hashlib import sha256
 from multiprocessing import get_context
@@ -34,12 +34,12 @@ import numpy as np
 import torch
 
 GOOD = 'clear error', 'equal', 'warned', 'undecidable'
-BAD = 'vague error', 'traceback', 'silent', 'refused', 'hang'
+BAD = 'vague error', 'traceback', 'silent', 'refused', 'hang', 'executed'
 SECONDS = 20                    # the longest that a mutation may take
 MEMORY = 3 << 30                # bytes that it may add
 CURE = re.compile(r'\b(expected|give|choose|correct|copy|delete|use|make|leave|train|remove|build|'
                   r'rename|there (is|are|was)|takes|extract|check|try|see|install|start|invalid|'
-                  r'required|put|free|enlarge|unrecognized|save)\b', re.I)
+                  r'required|put|free|enlarge|unrecognized|save|number)\b', re.I)
 
 
 @dataclass
@@ -91,28 +91,36 @@ def own_error(e):
     return isinstance(e, (ValueError, OSError)) and '/aclip/' in last.filename and raised
 
 
+def changed(kind, mutation, folder):
+    "Apply a mutation; its other arguments for the reader, if there are any."
+    try: given = mutation.change(folder)
+    except Exception as e: raise RuntimeError(f'{kind.name}, {mutation.name}: {e!r}') from e
+    return given if isinstance(given, (dict, tuple)) else None
+
+
 def observe(kind, mutation, folder):
     "What happens when a user reads the changed input."
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        try: given = mutation.change(folder) if mutation else None
-        except Exception as e: raise RuntimeError(f'{kind.name}, {mutation.name}: {e!r}') from e
+        given = changed(kind, mutation, folder) if mutation else None
         try: seen = dict(result=kind.read(folder, given))
         except BaseException as e:
             frames = [f'{Path(f.filename).name}:{f.lineno}'
                       for f in traceback.extract_tb(e.__traceback__)[-3:]]
             message = str(e).replace(str(folder), '')
             seen = dict(error=type(e).__name__, message=message, own=own_error(e), at=frames)
-    seen['warnings'] = [str(w.message) for w in caught if 'aclip' in w.category.__module__
-                        or '/aclip/' in w.filename or issubclass(w.category, UserWarning)]
-    return seen
+    said = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    return dict(seen, warnings=[s.replace(str(folder), '') for s in said])
+
+
+def names(message, place):
+    "Does a message name the place? Alternatives stand between bars."
+    return any(word in message for word in place.split('|'))
 
 
 def is_clear(message, place):
     "Does a message name the place and a way out, in a line or two?"
-    words = place.split('|')
-    return (any(w in message for w in words) and bool(CURE.search(message))
-            and message.count('\n') < 2)
+    return names(message, place) and bool(CURE.search(message)) and message.count('\n') < 2
 
 
 def same(a, b, kind, folder, reference_folder):
@@ -123,24 +131,29 @@ def same(a, b, kind, folder, reference_folder):
 
 def judge(kind, mutation, seen, equal):
     "The outcome of a mutation: one of `GOOD` or `BAD`."
+    place = mutation.place or kind.place
     if 'error' in seen:
         if not seen['own']: return 'traceback'
-        if not is_clear(seen['message'], mutation.place or kind.place): return 'vague error'
+        if not is_clear(seen['message'], place): return 'vague error'
         return 'refused' if mutation.expect == 'harmless' else 'clear error'
     if mutation.expect == 'undecidable': return 'undecidable'
     if mutation.expect in ('harmless', 'noticed') and equal: return 'equal'
-    warned = bool(seen['warnings']) and mutation.expect in ('suspicious', 'noticed')
-    return 'warned' if warned else 'silent'
+    if mutation.expect == 'wrong': return 'silent'
+    return 'warned' if any(names(w, place) for w in seen['warnings']) else 'silent'
 
 
 def run_one(kind, mutation, seed, reference):
     "Copy the valid input, change it, read it, judge."
     with TemporaryDirectory(prefix='fuzz-') as place:
-        folder = Path(shutil.copytree(seed, Path(place)/'input', symlinks=True))
+        folder = Path(shutil.copytree(seed, Path(place)/'input', symlinks=True,
+                                      ignore=shutil.ignore_patterns('used')))
+        os.chdir(folder)
         start = time.time()
         seen = observe(kind, mutation, folder)
         equal = 'result' in seen and same(seen['result'], reference, kind, folder, seed)
-    outcome = judge(kind, mutation, seen, equal)
+        executed = (folder/'executed').exists()
+        os.chdir(seed)
+    outcome = 'executed' if executed else judge(kind, mutation, seen, equal)
     seen.pop('result', None)
     return dict(kind=kind.name, name=mutation.name, expect=mutation.expect, outcome=outcome,
                 reason=mutation.reason, seconds=round(time.time() - start, 3), **seen)
@@ -157,7 +170,9 @@ def work(kind, mutations, seed, reference, pipe):
     limit_memory()
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2): os.dup2(null, stream)
-    for mutation in mutations: pipe.send(run_one(kind, mutation, seed, reference))
+    try:
+        for mutation in mutations: pipe.send(run_one(kind, mutation, seed, reference))
+    except RuntimeError as e: pipe.send(e)
 
 
 def lost(kind, mutation):
@@ -176,7 +191,9 @@ def run_mutations(kind, mutations, seed, reference):
         child.start()
         there.close()
         try:
-            while len(done) < len(mutations) and here.poll(SECONDS): done.append(here.recv())
+            while len(done) < len(mutations) and here.poll(SECONDS):
+                done.append(received := here.recv())
+                if isinstance(received, Exception): raise received
         except EOFError: pass
         if len(done) < len(mutations): done.append(lost(kind, mutations[len(done)]))
         child.kill()
