@@ -35,7 +35,6 @@ import torch
 
 GOOD = 'clear error', 'equal', 'warned', 'undecidable'
 BAD = 'vague error', 'traceback', 'silent', 'refused', 'hang', 'executed'
-SECONDS = 20                    # the longest that a mutation may take
 MEMORY = 3 << 30                # bytes that it may add
 CURE = re.compile(r'\b(expected|give|choose|correct|copy|delete|use|make|leave|train|remove|build|'
                   r'rename|there (is|are|was)|takes|extract|check|try|see|install|start|invalid|'
@@ -61,6 +60,7 @@ class Kind:
     mutations: Callable         # (folder of the valid input, random source) -> `Mutation`s
     place: str = ''             # what a clear error names
     close: float = 0.           # largest difference between numbers of equal results
+    seconds: float = 20         # the longest that a mutation may take
 
 
 class Refused(ValueError):
@@ -178,7 +178,7 @@ def work(kind, mutations, seed, reference, pipe):
 def lost(kind, mutation):
     "The outcome of a mutation whose process hangs or died."
     return dict(kind=kind.name, name=mutation.name, expect=mutation.expect, outcome='hang',
-                reason=mutation.reason, seconds=SECONDS, warnings=[])
+                reason=mutation.reason, seconds=kind.seconds, warnings=[])
 
 
 def run_mutations(kind, mutations, seed, reference):
@@ -191,7 +191,7 @@ def run_mutations(kind, mutations, seed, reference):
         child.start()
         there.close()
         try:
-            while len(done) < len(mutations) and here.poll(SECONDS):
+            while len(done) < len(mutations) and here.poll(kind.seconds):
                 done.append(received := here.recv())
                 if isinstance(received, Exception): raise received
         except EOFError: pass

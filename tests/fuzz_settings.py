@@ -425,7 +425,7 @@ def other_mutations(folder, rng):
 # Environment
 
 ENVIRONMENT = dict(WORLD_SIZE=['x', '', '-1', '0', '1.5'], RANK=['x', '-1'],
-                   OMP_NUM_THREADS=['x', '', '0'], PYTHONWARNINGS=['x', 'error'], COLUMNS=['x', '0'],
+                   OMP_NUM_THREADS=['x', '', '0'], PYTHONWARNINGS=['x', 'ignore'], COLUMNS=['x', '0'],
                    HF_HUB_OFFLINE=['x', ''], MPLBACKEND=['nosuch', ''], LANG=['C', 'nosuch'],
                    CUDA_VISIBLE_DEVICES=['', 'x', '-1'], TMPDIR=['/nowhere', ''], LC_ALL=['C'])
 
@@ -461,5 +461,6 @@ KINDS = [
            f'run.{form.lower()}') for form in ('JSON', 'TOML')],
     Kind('command line of train', seed_data, read_train, train_mutations),
     Kind('other command lines', seed_data, read_other, other_mutations),
-    Kind('environment variables', seed_data, read_in_process, environment_mutations),
+    Kind('environment variables', seed_data, read_in_process, environment_mutations,
+         seconds=180),
 ]
