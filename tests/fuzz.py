@@ -38,7 +38,8 @@ BAD = 'vague error', 'traceback', 'silent', 'refused', 'hang', 'executed'
 MEMORY = 3 << 30                # bytes that it may add
 CURE = re.compile(r'\b(expected|give|choose|correct|copy|delete|use|make|leave|train|remove|build|'
                   r'rename|there (is|are|was)|takes|extract|check|try|see|install|start|invalid|'
-                  r'required|put|free|enlarge|unrecognized|save|number)\b', re.I)
+                  r'required|put|free|enlarge|unrecognized|save|number|'
+                  r'convert|run again|begin|it has|change)\b', re.I)
 
 
 @dataclass
@@ -87,7 +88,7 @@ def own_error(e):
     "Did the package itself raise this error?"
     if type(e).__module__.split('.')[0] == 'aclip': return True
     last = traceback.extract_tb(e.__traceback__)[-1]
-    raised = (last.line or '').lstrip().startswith('raise')
+    raised = re.search(r'\braise\b', last.line or '') is not None
     return isinstance(e, (ValueError, OSError)) and '/aclip/' in last.filename and raised
 
 

@@ -413,7 +413,8 @@ def collective_mutations(folder, rng):
         lambda r: [r[0], int(r[1])/720, int(r[2])/480, int(r[3])/720, int(r[4])/480, *r[5:]]))
     yield mutation('corners instead of x y w h', 'suspicious', rows(
         lambda r: [*r[:3], 300 + int(r[1]) + int(r[3]), 300 + int(r[2]) + int(r[4]), *r[5:]]))
-    yield mutation('every person is NA', 'wrong', rows(lambda r: [*r[:5], 1, r[6]]), place='seq01')
+    yield mutation('every person is NA', 'undecidable', rows(lambda r: [*r[:5], 1, r[6]]),
+                   'NA is a class of the dataset')
     yield mutation('no key frame', 'wrong', rows(lambda r: [int(r[0]) + 1, *r[1:]]))
     yield mutation('frames of another sequence', 'wrong', rows(lambda r: [int(r[0]) + 9000, *r[1:]]),
                    place='seq01')
@@ -507,7 +508,8 @@ def field_count_of(path, rng, n, lines):
 
 def read_own_frames(folder, given):
     clip = read_folder(folder/'frames', folder/BOXES, **(given or {}))
-    return clip, ClipDataset([clip], (45, 80), len(clip.frames), train=False)[0]
+    frames, boxes, *_ = ClipDataset([clip], (45, 80), len(clip.frames), train=False)[0]
+    return frames, boxes, clip.size
 
 
 def folder_mutations(folder, rng):
@@ -553,7 +555,8 @@ def folder_mutations(folder, rng):
                    lambda f: ((f/'frames').rename(f/'x'), (f/'frames').mkdir()) and None)
     yield mutation('names with odd characters', 'undecidable', rename('3.png', 'a b#%é 3.png'),
                    'the number in its name is the same')
-    yield mutation('a number of 4000 digits', 'wrong', rename('3.png', '9'*240 + '.png'), place='999')
+    yield mutation('a number of 240 digits', 'undecidable', rename('3.png', '9'*240 + '.png'),
+                   'frames may be numbered with gaps')
     for target in (99, -1, 1.5, 'x', float('nan'), 10**30, [3]):
         yield mutation(f'target {target!r}', 'wrong', lambda f, t=target: dict(target=t),
                        place='target|no frame')

@@ -39,10 +39,10 @@ LABELS = dict(activities=['l_spike', 'r_spike'], actions=['waiting', 'spiking', 
 BOXES = dict(LABELS, features='boxes', d=8)
 TEXT = dict(r=2, layers=1, heads=2, d2=16)
 CONFIGS = dict(
-    arg=dict(BOXES, step=2, relation=dict(n_graphs=2, d_k=4)),
+    arg=dict(BOXES, step=2, model='arg', relation=dict(n_graphs=2, d_k=4)),
     aclip=dict(BOXES, step=3, model='aformer', text=TEXT),
     series=dict(BOXES, step=3, model='aformer', method='series', text=dict(d2=16)),
-    frames=dict(LABELS, d=8, step=2, backbone='test_resnet', out_indices=[0], crop=2,
+    frames=dict(LABELS, d=8, step=2, model='arg', features='actor', backbone='test_resnet', out_indices=[0], crop=2,
                 size=(72, 120), relation=dict(n_graphs=2, d_k=4)))
 
 
@@ -156,7 +156,7 @@ def tensor_mutations(path, rng):
             return tensors, meta
         yield mutation(f'{path}: tensor {i} has another name', 'wrong', edit_tensors(path, renamed))
     yield mutation(f'{path}: no tensors', 'wrong', edit_tensors(path, lambda t, m: ({}, m)))
-    yield mutation(f'{path}: another tensor', 'wrong' if 'bank' not in path else 'noticed',
+    yield mutation(f'{path}: another tensor', 'wrong' if path == MODEL else 'noticed',
                    edit_tensors(path, lambda t, m: ({**t, 'more': torch.ones(3)}, m)))
     yield mutation(f'{path}: other weights', 'undecidable', edit_tensors(
         path, lambda t, m: ({k: v.flip(0) if v.ndim else v for k, v in t.items()}, m)),
@@ -164,7 +164,7 @@ def tensor_mutations(path, rng):
 
 
 BAD_CONFIG = dict(
-    activities=[[], ['a'], ['l_spike', 'l_spike'], 'l_spike', None, [1, 2], ['l_spike', '']],
+    activities=[[], ['l_spike', 'l_spike'], 'l_spike', None, [1, 2], ['l_spike', '']],
     actions=[[], ['waiting']*3, 'waiting', None, [1, 2, 3], 7],
     step=[0, 4, -1, 1.5, '2', None], model=['x', '', None, 1, ['arg']], method=['x', None, 1],
     features=['x', None, 1, []], d=[0, -1, 1.5, '8', [8], float('nan'), 10**12, True],
@@ -226,7 +226,7 @@ def checkpoint_mutations(name):
         yield from whole_file(MODEL, text=False)
         yield mutation('bytes after the end', 'wrong', on(MODEL, lambda old: old + bytes(9)))
         yield mutation('a pickle of PyTorch', 'wrong',
-                       lambda f: torch.save(load_file(f/MODEL), f/MODEL))
+                       lambda f: torch.save(dict(weight=torch.ones(3)), f/MODEL))
         yield mutation('a pickle that runs a function', 'wrong',
                        replace_bytes(MODEL, pickle.dumps(Evil())))
         yield from headers(MODEL)
@@ -401,10 +401,9 @@ def run_mutations(folder, rng):
 
 def seed_table(folder):
     for name in ('boxes_1.json', 'boxes_steps.json'):
-        content = json.loads((RESULTS/name).read_text())
-        kept = content['results'][:2] + [r for r in content['results'] if 'runs' in r['run']][:1]
-        results.write_results(folder/name, content['table'], kept)
-    (folder/'result.json').write_text(json.dumps(kept[0]))
+        found = results.read_results(RESULTS/name)
+        kept = found[:2] + [r for r in found if 'runs' in r['run']][:1]
+        results.write_results(folder/name, name[6:-5], kept)
 
 
 def read_table(folder, given):
@@ -415,16 +414,24 @@ def read_table(folder, given):
 
 def table_mutations(folder, rng):
     for name in ('boxes_1.json', 'boxes_steps.json'):
-        tree = json.loads((folder/name).read_text())
+        tree = json.loads((folder/name).read_text())['results']
         yield from json_files(name, rng)
-        yield from json_trees(name, tree, rng, 90)
+        yield from json_trees(name, tree, rng, 90, change=edit_results)
         yield from whole_file(name)
         yield from flips(name, rng, 30, 'noticed')
         yield from cuts(name, rng, 10, 'noticed')
-        yield from headers_of_results(name)
+        yield from versions(name)
 
 
-def headers_of_results(name):
+def edit_results(path, function):
+    "A change of the list of results."
+    def change(tree):
+        new = function(tree['results'])
+        if new is not None: tree['results'] = new
+    return edit_json(path, change)
+
+
+def versions(name):
     for version in (1, 4, '3', None, -1, 3.5, [3]):
         yield mutation(f'{name}: version {version!r}', 'wrong', edit_json(
             name, lambda t, v=version: {**t, 'version': v}))
@@ -437,9 +444,7 @@ def read_one_result(folder, given):
 def seed_one_result(folder):
     "A result of ARG on boxes, as a table that goes on finds it."
     wanted = results.identity(Run('ARG'), 0, SETUPS['boxes'])
-    content = json.loads((RESULTS/'boxes_1.json').read_text())['results'][0]
-    plain = {k: v for k, v in content.items() if k != 'sha256'}
-    record = {**plain, **wanted}
+    record = {**results.read_results(RESULTS/'boxes_1.json')[0], **wanted}
     try:
         from aclip.files import sealed
         record = sealed(record)
@@ -467,15 +472,14 @@ def seed_demo(folder): (folder/'demo.json').write_text(json.dumps(CARD, indent=1
 
 
 def read_demo(folder, given):
-    check_folder(folder, CARD, overwrite=False)
-    return sorted(f.name for f in folder.iterdir())
+    return check_folder(folder, CARD, overwrite=False)
 
 
 def card_mutations(name, expect, n):
     def mutations(folder, rng):
         yield from json_files(name, rng, expect)
         yield from json_trees(name, json.loads((folder/name).read_text()), rng, n, expect)
-        yield from whole_file(name, expect)
+        yield from whole_file(name, 'noticed')
         yield from flips(name, rng, 20, 'noticed')
         yield from cuts(name, rng, 10, 'noticed')
         yield mutation('a stray notes.txt', 'harmless',
@@ -546,7 +550,7 @@ KINDS = [
     *[Kind(f'checkpoint, {name}', seed_checkpoint(name), read_checkpoint,
            checkpoint_mutations(name), MODEL) for name in CONFIGS],
     Kind('text bank', seed_bank, read_bank, bank_mutations, BANK),
-    Kind('feature store', seed_store, read_store, store_mutations, 'manifest.json|shard-'),
+    Kind('feature store', seed_store, read_store, store_mutations, 'manifest.json|shard-|shards|: holds|a store of'),
     Kind('run.json and checkpoints of a run', seed_run, read_run, run_mutations,
          'run.json|best.safetensors'),
     Kind('results of tables', seed_table, read_table, table_mutations, 'boxes_'),

@@ -137,7 +137,7 @@ def altered(value, rng):
     "Another value of the same type."
     if isinstance(value, bool): return not value
     if isinstance(value, int): return value + rng.choice((-1, 1, 7))
-    if isinstance(value, float): return value*rng.choice((.9, 1.1)) + .01
+    if isinstance(value, float): return value*rng.choice((.5, 2)) + .01
     if isinstance(value, str): return value + 'a'
     if isinstance(value, list): return value[::-1] if value != value[::-1] else value + [0]
     return {**value, 'more': 1} if isinstance(value, dict) else 1

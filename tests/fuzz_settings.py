@@ -58,12 +58,28 @@ def arguments(bad, where=lambda name, value: {name: value}, label=''):
     "A mutation for each bad value of each argument."
     for name, values in bad.items():
         for value in values:
-            word = next(iter(value)) if isinstance(value, dict) and value else name
             yield mutation(f'{label}{name} is {value!r}', 'wrong',
-                           lambda folder, n=name, v=value: where(n, v), place=f'{name}|{word}')
+                           lambda folder, n=name, v=value: where(n, v), place=spoken(name, value))
+
+
+ALSO = dict(warmup='warm-up', actions='labels', seed='Seed', base='image branch')
+
+
+def spoken(name, value):
+    "Words of which a clear message about an argument has one."
+    words = [name, name.rstrip('s'), name.replace('_', '-'), ALSO.get(name, name)]
+    if isinstance(value, str) and value: words.append(value)
+    if isinstance(value, dict): words += [ALSO.get(k, k) for k in value]
+    if isinstance(value, list): words += [v for v in value if isinstance(v, str) and v]
+    return '|'.join(words)
 
 
 def nothing(folder): pass
+
+
+def known(bad):
+    "Without unknown names, which Python itself reports."
+    return {k: v for k, v in bad.items() if k != 'nosuch'}
 
 
 # Python
@@ -80,7 +96,7 @@ def config_mutations(folder, rng):
     frames = dict(backbone=[5, [], 'nosuch', '', {}], out_indices=[[-99], 'x', [1.5], [99], 5],
                   crop=[0, -1, 1.5, 'x', NAN, 10**9],
                   size=[[0, 0], [720], [1, 2, 3], [-1, 5], 'ab', 5, [NAN, 1], [1.5, 3], [10**9]*2])
-    yield from arguments(frames, lambda n, v: dict(CONFIGS['frames'], **{n: v}), 'frames: ')
+    yield from arguments(frames, lambda n, v: dict(CONFIGS['frames'], text={}, **{n: v}), 'frames: ')
     arg = dict(n_graphs=[0, -1, 1.5, 'x', 10**9, None], d_k=[0, -1, 1.5, 'x', 10**12],
                norm=['x', 5, ''], n_frames=[0, -1, 1.5], threshold=['x', NAN],
                aspect=[0, -1, 'x', NAN])
@@ -109,9 +125,9 @@ def seed_data(folder):
 TRAIN = steps.train
 
 
-def start(run, progress=True):
+def start(run, progress=True, **more):
     "What `train` does before the first step, and the settings of all steps."
-    def trained(plan, model, clips, progress=True):
+    def trained(plan, model, clips, *rest):
         best = dict(mca=0., mpca=0.)
         settings = [plan.config.to_dict(), vars(plan.recipe), plan.run.protocol]
         return dict(step=plan.step, clips=[*map(len, clips)], trainable=0, seconds=0., best=best,
@@ -189,7 +205,7 @@ def teacher_mutations(folder, rng):
 def valid_settings(folder):
     return dict(source=dict(data=str(folder/'data'), workers=0), out=str(folder/'run'), steps=[2, 3],
                 teacher='random128', protocol='fixed', seed=0,
-                model=dict(model='aformer', features='boxes', d=8, text=dict(TEXT, layers=0)),
+                model=dict(model='aformer', features='boxes', d=8, text=TEXT),
                 recipe=dict(epochs=2, lr=1e-3, bs=4), distill=dict(kd_weight=1.),
                 augment=dict(flip=.5, shift=.05), weights=dict(pretrained=False))
 
@@ -224,9 +240,14 @@ def command(*argv, folder=None):
             except SystemExit as e: status = e.code
     finally: os.chdir(here)
     lines = [l for l in err.getvalue().splitlines() if l.startswith('aclip')]
-    if status: raise Refused('\n'.join(lines) or err.getvalue())
+    if status: raise Refused('\n'.join(lines) or err.getvalue() or first_finding(out.getvalue()))
     for line in lines: warn(line)
     return json.loads(out.getvalue())
+
+
+def first_finding(text):
+    "The first error that the doctor prints."
+    return next((l for l in text.splitlines() if 'error' in l.lower()), text)
 
 
 def warn(line):
@@ -264,7 +285,8 @@ def settings_mutations(name):
         return change
     def mutations(folder, rng):
         parts = {(): {k: v for k, v in BAD_RUN.items() if k not in ('recipe', 'augment')},
-                 ('source',): BAD_SOURCE, ('model',): BAD_CONFIG, ('model', 'text'): BAD_TEXT,
+                 ('source',): BAD_SOURCE, ('model',): {k: v for k, v in BAD_CONFIG.items() if k != 'step'},
+                 ('model', 'text'): BAD_TEXT,
                  ('recipe',): BAD_RECIPE, ('distill',): BAD_DISTILL, ('weights',): BAD_WEIGHTS,
                  ('augment',): dict(nosuch=[1], flip=[-1, 2, 'x'], shift=[-1, 'x'], zoom=[-1, 5],
                                     jitter=[-1, 'x'])}
@@ -274,7 +296,7 @@ def settings_mutations(name):
                     if not is_json and not fits_toml(value): continue
                     dotted = '.'.join((*where, field))
                     yield mutation(f'{dotted} is {value!r}', 'wrong', put(where, field, value),
-                                   place=f'{field}|{field.replace("_", "-")}|{name}')
+                                   place=spoken(field, value))
         for where in parts:
             yield mutation(f'{".".join(where)}.unheard is 1', 'wrong', put(where, 'unheard', 1),
                            place='unheard')
@@ -306,8 +328,8 @@ def toml_files(name):
 
 # Command lines
 
-WORDS = dict(whole=['0x10', '1.5', 'x', '', 'nan', '1_0', '１２', '-7', '9'*30],
-             real=['x', '', 'nan', 'inf', '-inf', '1_0', '１２', '-7', '1e400'])
+WORDS = dict(whole=['0x10', '1.5', 'x', '', 'nan', '-7', '9'*30],
+             real=['x', '', 'nan', 'inf', '-inf', '-7', '1e400'])
 WHOLE_OPTIONS = '--epochs --bs --d --layers --heads --r --workers --seed'.split()
 REAL_OPTIONS = ('--lr --wd --warmup --smoothing --clip --dropout --tau --kd-weight --action-weight '
                 '--flip --shift --zoom --jitter').split()
@@ -315,7 +337,7 @@ WORD_OPTIONS = '--protocol --model --features --method --teacher --schedule --pa
 
 
 def train_argv(folder):
-    return ('train --data {0}/data --out {0}/run --features boxes --model aformer --d 8 --layers 0 '
+    return ('train --data {0}/data --out {0}/run --features boxes --model aformer --d 8 --layers 1 '
             '--r 2 --heads 2 --teacher random128 --protocol fixed --json --quiet').format(folder).split()
 
 
@@ -326,28 +348,29 @@ def read_train(folder, given):
 def train_mutations(folder, rng):
     def more(*argv, place=None):
         option = argv[0].lstrip('-')
-        place = place or f'{option}|{option.replace("-", "_")}'
+        words = (option, option.replace('-', '_'), option.rpartition('.')[2], option.rstrip('s'),
+                 ALSO.get(option, option))
+        place = place or '|'.join(words)
         return mutation(' '.join(argv)[:70], 'wrong', lambda f: tuple(argv), place=place)
     for kind, options in (('whole', WHOLE_OPTIONS), ('real', REAL_OPTIONS)):
         for option in options:
             for word in WORDS[kind]:
-                if option == '--clip' and word == '1_0': pass
                 yield more(option, word)
             yield more(option)
     for option in WORD_OPTIONS:
         for word in ('nosuch', '', 'ＡＣＬＩＰ'): yield more(option, word)
         yield more(option)
     for argv in ('--steps 0', '--steps 4', '--steps x', '--steps 1', '--steps 2.0',
-                 '--videos x', '--videos -1', '--videos 999', '--geometry x', '--geometry',
+                 '--videos x', '--videos -1', '--videos 999', '--geometry x',
                  '--start-from /nowhere', '--boxes /nowhere', '--boxes tracking',
                  '--adapt x', '--relation.nosuch 1', '--relation.layers -1', '--relation.layers 1.5',
                  '--out /proc/x', '--out /dev/null', '--data /nonexistent', '--data /dev/null',
-                 '--teacher /dev/null', '--teacher /', '--config /nowhere', '--config /dev/null',
+                 '--teacher /dev/null', '--teacher /', '--config /nowhere',
                  '--store PLACE/s', '--backbone-weights tiny', '--i3d-weights tiny',
                  '--out PLACE/bank.safetensors', '--teacher PLACE/model.safetensors',
                  '--teacher PLACE/bank.safetensors', '--warmup 99', '--heads 3'):
         words = argv.split()
-        known = {'--boxes': 'volleyball_tracking|boxes', '--teacher': 'teacher|safetensors|null|text',
+        known = {'--boxes': 'volleyball_tracking|boxes', '--teacher': 'teacher|safetensors|null|text|/: ',
                  '--data': 'data|/nonexistent|/dev/null', '--out': 'out|cannot be', '--heads': 'heads',
                  '--store': 'store', '--config': 'config', '--start-from': 'start-from|nowhere',
                  '--warmup': 'warm', '--backbone-weights': 'weights', '--i3d-weights': 'weights',
@@ -415,11 +438,11 @@ def other_mutations(folder, rng):
             words = [w for w in line.split()]
             options = [w.lstrip('-') for w in words if w.startswith('--')] or [name]
             values = [w.rpartition('/')[2] or w for w in words if not w.startswith('--')]
-            place = '|'.join([*options, *values, 'required'])
+            place = '|'.join([*options, *values, 'required', ': no such file'])
             yield mutation(f'aclip {name} {line}', 'wrong',
                            lambda f, n=name, w=words: (n, *w), place=place)
     for argv in (('nosuch',), ('--nosuch',), ('',), ('TRAIN',)):
-        yield mutation(f'aclip {argv[0]}', 'wrong', lambda f, a=argv: a, place='command|invalid')
+        yield mutation(f'aclip {argv[0]}', 'wrong', lambda f, a=argv: a, place='command|COMMAND|invalid')
 
 
 # Environment
@@ -450,15 +473,15 @@ def environment_mutations(folder, rng):
 
 KINDS = [
     Kind('Config', nothing, read_config, config_mutations),
-    Kind('Recipe', nothing, read_recipe, lambda f, rng: arguments(BAD_RECIPE)),
-    Kind('Distillation', nothing, read_distillation, lambda f, rng: arguments(BAD_DISTILL)),
+    Kind('Recipe', nothing, read_recipe, lambda f, rng: arguments(known(BAD_RECIPE))),
+    Kind('Distillation', nothing, read_distillation, lambda f, rng: arguments(known(BAD_DISTILL))),
     Kind('RunConfig', seed_data, read_run, lambda f, rng: arguments(BAD_RUN)),
-    Kind('ClipSource', seed_data, read_source, lambda f, rng: arguments(BAD_SOURCE)),
+    Kind('ClipSource', seed_data, read_source, lambda f, rng: arguments(known(BAD_SOURCE))),
     Kind('ActivityCLIP', nothing, read_core, core_mutations),
     Kind('teacher and its labels', nothing, read_teacher, teacher_mutations),
     *[Kind(f'settings in {form}', seed_settings(f'run.{form.lower()}'),
            read_settings(f'run.{form.lower()}'), settings_mutations(f'run.{form.lower()}'),
-           f'run.{form.lower()}') for form in ('JSON', 'TOML')],
+           f'run.{form.lower()}|') for form in ('JSON', 'TOML')],
     Kind('command line of train', seed_data, read_train, train_mutations),
     Kind('other command lines', seed_data, read_other, other_mutations),
     Kind('environment variables', seed_data, read_in_process, environment_mutations,
