@@ -56,7 +56,7 @@ def finite(
     value:object, # anything that JSON can hold
 )->object: # the same, with None for NaN and infinity, which JSON does not have
     "A value as JSON can hold it; dictionaries and lists inside are copied."
-    if isinstance(value, dict): return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, dict): return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)): return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -76,10 +76,10 @@ MAX_WHOLE = 2**63 # whole numbers are below it
 
 def _unique_keys(pairs:list)->dict:
     "A dictionary; `ValueError` for a key that appears twice."
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [k for k, _ in pairs]
-        raise ValueError(f"the key {short(next(k for k in keys if keys.count(k) > 1))} appears twice")
+    value = {}
+    for k, v in pairs:
+        if k in value: raise ValueError(f"the key {short(k)} appears twice")
+        value[k] = v
     return value
 
 def _whole(text:str)->int:
@@ -137,8 +137,8 @@ SEAL = 'sha256' # entry of the digest
 def digest(
     value:object, # JSON-ready, without NaN
 )->str: # 64 hexadecimal digits
-    "The SHA-256 digest of a value, written as JSON."
-    return sha256(json.dumps(value).encode()).hexdigest()
+    "The SHA-256 digest of a value, written as JSON with sorted keys."
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 def sealed(
     record:dict, # JSON-ready; keys are text

@@ -439,3 +439,22 @@ def test_altered_results_are_noticed_with_and_without_a_digest(tmp_path, name):
             else: row['activity'][change] = round(row['activity'][change] + .1, 2)
             file.write_text(json.dumps(v))
             with pytest.raises(CheckpointError, match='t.json: result .*give --results another file'): read_results(file)
+
+@pytest.mark.parametrize('training', [{'x': {}}, {2: 5}, {'2': None}, {1: {}}], ids=str)
+def test_recipes_of_a_demo_that_cannot_be(training):
+    from aclip.evidence.demo import demo_training
+    with pytest.raises(ValueError, match='training|the demo runs steps'): demo_training(training)
+
+@pytest.mark.parametrize('content', ['', 'epoch,mca\n0,x\n', 'epoch,mca\n0,1,2\n', '\x00', 'epoch\n\xff'], ids=repr)
+def test_histories_that_are_no_table(tmp_path, content):
+    from aclip.evaluate.plots import plot_history
+    (tmp_path/'history.csv').write_bytes(content.encode('latin-1'))
+    with pytest.raises(ValueError, match='history.csv: .*expected the history.csv of a training step|no run has a column'): plot_history(dict(a=tmp_path/'history.csv'), ('mca',))
+
+@pytest.mark.parametrize('settings,says', [('[1]', 'no table of settings'), ('{"seed": "x"}', "seed is 'x'"), ('{"model": []}', 'model is'), ('{"model": {"d": -1}}', 'model.d is -1'), ('{"recipe": {"epochs": 0}}', 'recipe.epochs is 0'),
+                                           ('{"model": {"text": {"layers": 1000000000}}}', 'model.text.layers is 1000000000'), ('{"source": {"workers": -1}}', 'workers is -1'), ('{"weights": {"pretrained": 1}}', 'pretrained is 1')])
+def test_settings_of_a_wrong_type_name_the_file(tmp_path, settings, says):
+    file = tmp_path/'run.json'
+    file.write_text(settings)
+    with pytest.raises(ValueError) as e: parse('train', ['--config', str(file), '--out', 'x', '--data', 'x'])
+    assert f'--config {file}: ' in str(e.value) and says in str(e.value) and ('give ' in str(e.value) or 'correct' in str(e.value))

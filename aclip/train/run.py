@@ -16,7 +16,8 @@ from ..checkpoint import CheckpointError
 from ..config import Config
 from ..data.augment import BoxAugment
 from ..data.clips import DataError
-from ..data.rules import TABLE, check_known, check_values, listed, one_of, optional, rules_of, whole
+from ..data.rules import TABLE, check_known, check_values, listed, one_of, optional
+from ..data.rules import rules_of, whole
 from ..data.source import ClipSource
 from ..models.features import Weights
 from ..text.bank import TextBank
