@@ -11,14 +11,17 @@ __all__ = ['world_videos', 'clip_place', 'check_world', 'make_world', 'draw_worl
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 import numpy as np
-from fastcore.parallel import parallel
+from fastcore.parallel import ProcessPoolExecutor
 from .clips import Clip, DataError
 from .drawing import draw_frames
+from .progress import show_progress
 from .scene import make_scene, plan_activities
 from .scene_labels import annotation_line, scene_captions, track_lines
 from .volleyball_annotation import ACTIVITIES, SPLITS, WINDOW
@@ -180,8 +183,11 @@ def _write_clips(root, world, workers, progress):
     "Write all clips, then the annotations.txt of each video."
     activities = plan_activities(world['clips'], world['seed'])
     write = partial(_write_clip, root=root, activities=activities, world=world, run=os.getpid())
-    lines = parallel(write, range(world['clips']), n_workers=workers, progress=progress,
-                     chunksize=4)
+    # macOS would import the user's script in each worker.
+    fork = dict(mp_context=get_context('fork')) if sys.platform == 'darwin' else {}
+    with ProcessPoolExecutor(workers, **fork) as pool:
+        drawn = pool.map(write, range(world['clips']), chunksize=4)
+        lines = list(show_progress(drawn, 'drawing', progress, world['clips']))
     videos = world_videos(world['videos'])
     partial_folder = _partial_folder(root, os.getpid())
     for k, video in enumerate(videos):

@@ -99,9 +99,9 @@ def run_seed(
     records = {}
     for name, run in demo_runs(out, seed, source, config, teacher, training).items():
         report(f'seed {seed}: {name}, {run.step_recipe(run.first_step).epochs} epochs')
-        records[name], = train(run, progress=False)
+        records[name], = train(run, progress, title=f'seed {seed}, {name}')
     report(f'seed {seed}: testing')
-    return [result_row(seed, name, records[name], evaluate(file, source, 'test', progress=False))
+    return [result_row(seed, name, records[name], evaluate(file, source, 'test', progress=progress))
             for name, file in checkpoints(out).items()]
 
 # %% ../../nbs/26_evidence.demo.ipynb #a3009f79
