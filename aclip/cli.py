@@ -17,6 +17,7 @@ import re
 import sys
 from inspect import signature
 from pathlib import Path
+from textwrap import fill
 from .command_line.options import add_group, resolve
 from .command_line.settings import check_settings, merged, nested, read_settings, tiny_settings
 from .command_line.mocks import light_help
@@ -51,10 +52,11 @@ def check_renamed(
 def main_parser()->argparse.ArgumentParser: # knows the names of the subcommands
     "The parser that chooses a subcommand; it imports nothing."
     from aclip import __version__
-    listed = [f'  {name:14s}{c.description}' for name, c in COMMANDS.items()]
+    listed = [fill(f'  {name:14s}{c.description}', 80, subsequent_indent=' '*16)
+              for name, c in COMMANDS.items()]
     p = argparse.ArgumentParser('aclip', formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='ActivityCLIP: group activity recognition where the text of action labels '
-                    'supplements the image.',
+        description='ActivityCLIP: group activity recognition where the text of action '
+                    'labels\nsupplements the image.',
         epilog='\n'.join(['subcommands:', *listed, '',
                           'aclip COMMAND --help shows the options of a subcommand.']))
     p.add_argument('--version', action='version', version=f'aclip {__version__}')

@@ -86,18 +86,6 @@ def train(self:ActivityCLIP,
         if isinstance(module, _BatchNorm): module.eval()
     return self
 
-# %% ../nbs/14_core.ipynb #2646ef99
-@patch
-def text_branch(self:ActivityCLIP,
-    x:Tensor, # the image branch's actor features (B, T, N, D1)
-    boxes:Tensor, # (B, T, N, 4)
-    mask:Tensor=None, # (B, N), True for a real actor
-)->dict[str,Tensor]: # text (B, T, N, D2) and what `classify_text` returns
-    "Actor features -> text-like features -> relation -> scores: all that is trained."
-    text,back = self.image2text(x, None if mask is None else mask[:, None])  # back: width D1
-    y = self.text_relation(back, boxes, mask)
-    return dict(text=text, **self.classify_text(y, mask))
-
 # %% ../nbs/14_core.ipynb #4e880443
 @patch
 def classify_text(self:ActivityCLIP,
@@ -109,6 +97,18 @@ def classify_text(self:ActivityCLIP,
     out = dict(activity_text=self.text_activity(y, mask))
     if self.text_action is not None: out['action_text'] = self.text_action(y).mean(1)
     return out
+
+# %% ../nbs/14_core.ipynb #2646ef99
+@patch
+def text_branch(self:ActivityCLIP,
+    x:Tensor, # the image branch's actor features (B, T, N, D1)
+    boxes:Tensor, # (B, T, N, 4)
+    mask:Tensor=None, # (B, N), True for a real actor
+)->dict[str,Tensor]: # text (B, T, N, D2) and what `classify_text` returns
+    "Actor features -> text-like features -> relation -> scores: all that is trained."
+    text,back = self.image2text(x, None if mask is None else mask[:, None])  # back: width D1
+    y = self.text_relation(back, boxes, mask)
+    return dict(text=text, **self.classify_text(y, mask))
 
 # %% ../nbs/14_core.ipynb #4cdb8333
 @patch
@@ -126,6 +126,16 @@ def forward(self:ActivityCLIP,
     activity = activity_image + out['activity_text']
     return dict(activity=activity, action=action, activity_image=activity_image, **out)
 
+# %% ../nbs/14_core.ipynb #5d47e31a
+def check_interactions(
+    relation:nn.Module, # a relation module
+):
+    "Raise a ValueError where a relation has no method `interactions`."
+    if hasattr(relation, 'interactions'): return
+    raise ValueError(f"{type(relation).__name__} has no maps of which actors attend to which; "
+                     "give it a method interactions(x, boxes, mask) that returns a dict of maps "
+                     "(B, N, N) whose rows sum to 1")
+
 # %% ../nbs/14_core.ipynb #5a1e36e4
 @patch
 def interactions(self:ActivityCLIP,
@@ -140,13 +150,3 @@ def interactions(self:ActivityCLIP,
         _,back = self.image2text(x, None if mask is None else mask[:, None])
         return dict(image=self.relation.interactions(x, boxes, mask),
                     text=self.text_relation.interactions(back, boxes, mask))
-
-# %% ../nbs/14_core.ipynb #5d47e31a
-def check_interactions(
-    relation:nn.Module, # a relation module
-):
-    "Raise a ValueError where a relation has no method `interactions`."
-    if hasattr(relation, 'interactions'): return
-    raise ValueError(f"{type(relation).__name__} has no maps of which actors attend to which; "
-                     "give it a method interactions(x, boxes, mask) that returns a dict of maps "
-                     "(B, N, N) whose rows sum to 1")

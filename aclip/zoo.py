@@ -126,7 +126,8 @@ def _entries(config, keys):
 # %% ../nbs/51_zoo.ipynb #63add305
 def _differences(a, b, keys):
     "Entries in which two configurations differ, as (name, value, value)."
-    a, b = _entries(a, keys), _entries(b, keys)
+    a = _entries(a, keys)
+    b = _entries(b, keys)
     return [(k, a.get(k), b.get(k)) for k in {**a, **b} if a.get(k) != b.get(k)]
 
 # %% ../nbs/51_zoo.ipynb #41f39b77
