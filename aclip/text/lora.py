@@ -94,9 +94,12 @@ def shared_copy(
     module:nn.Module, # any module
 )->nn.Module: # new modules, the same parameters and buffers
     "A copy of a module that holds the original's tensors by reference."
-    # deepcopy takes what stands in its memo as copied already, so the tensors are shared.
+    modules = [*module.modules()]
+    # A module keeps its tensors in two dictionaries. Moving it replaces buffers in them.
+    dictionaries = [held for m in modules for held in (m._parameters, m._buffers)]
     tensors = chain(module.parameters(), module.buffers())
-    return copy.deepcopy(module, {id(t): t for t in tensors})
+    # deepcopy takes what is in its memo as copied already.
+    return copy.deepcopy(module, {id(x): x for x in chain(dictionaries, tensors)})
 
 # %% ../../nbs/07_text.lora.ipynb #039f2da0
 def linears(
