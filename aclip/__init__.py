@@ -1,7 +1,12 @@
 "ActivityCLIP: group activity recognition where the text of action labels supplements the image."
 import sys
+import warnings
 
 __version__ = "0.1.0"
+
+# fastai's layers call torch.jit.script when they are imported, and torch answers with this warning.
+warnings.filterwarnings('ignore', r'`torch\.jit\.script` is deprecated', FutureWarning,
+                        r'torch\.jit\._script')
 
 # For one release: the modules of 0.1.0 that are elsewhere now, and where their contents are.
 MOVED = {

@@ -15,7 +15,6 @@ import json
 import os
 import re
 import sys
-import warnings
 from inspect import signature
 from pathlib import Path
 from .command_line.options import add_group, resolve
@@ -149,7 +148,6 @@ def main(
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv: argv = ['--help']
     name = main_parser().parse_args(argv[:1]).command
-    warnings.filterwarnings('ignore', message='.*torch.jit.script')
     debug = '--debug' in argv
     try:
         check_processes(name)
@@ -169,8 +167,8 @@ def fail(
     why:str, # one line
     status:int, # exit status
 )->int: # the exit status
-    "Print an error; a progress bar in its line is overwritten."
-    start = '\r' if sys.stderr.isatty() else ''
+    "Print an error; a progress bar in its line is erased."
+    start = '\r\x1b[K' if sys.stderr.isatty() else ''
     print(f'{start}aclip {name}: {why}', file=sys.stderr)
     return status
 
@@ -210,4 +208,5 @@ def speaks(
     return os.environ['RANK'] == '0'
 
 # %% ../nbs/20_cli.ipynb #b2e9837c
-if __name__ == '__main__': sys.exit(main())
+# A notebook has no file.
+if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())

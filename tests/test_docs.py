@@ -1,5 +1,5 @@
 "Pages have names and an order of their own, their outputs are worth showing, links and pictures lead somewhere, and the README is nbs/index.ipynb."
-import ast, json, re
+import ast, json, re, sys
 from functools import lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
@@ -87,6 +87,50 @@ def test_numbers_sidebar_and_files_have_one_order():
     assert order[0] == 'index.ipynb', 'the sidebar starts with the home page'
     assert order[1:] == sorted(order[1:]), 'the sidebar is in the order of the numbers'
     assert order[1:] == [p.name for p in nbs if p != index], 'the sidebar has every notebook once'
+
+
+# Run all, on Colab and elsewhere
+
+METHOD, USE = (part['contents'] for part in sidebar()[:2])
+# A letter after the number: the plumbing of a tutorial.
+RUN_ALL = [*METHOD, *(n for n in USE if re.match(r'\d\d_', n))]
+# The home page is read, not run: its badge opens the page to start with.
+OPENS = {'index.ipynb': '01_walkthrough.ipynb'}
+COLAB = 'https://colab.research.google.com/github/aclip-gar/aclip/blob/main/nbs/'
+INSTALL = '''#| hide
+try: import aclip
+except ImportError:
+    %pip install -Uqq git+https://github.com/aclip-gar/aclip'''
+
+def source(cell): return ''.join(cell['source'])
+
+@pytest.mark.parametrize('name', RUN_ALL)
+def test_colab_badge(name):
+    page = cells(root/'nbs'/name)
+    title = next(i for i, c in enumerate(page) if c['cell_type'] == 'markdown' and source(c).startswith('# '))
+    badge = page[title + 1]
+    opened = re.findall(r'\]\((https://colab[^)]*ipynb)\)', source(badge))
+    assert badge['cell_type'] == 'markdown' and opened == [COLAB + OPENS.get(name, name)], f'{name}: the cell below the title is the badge that opens the page, not {opened}'
+
+@pytest.mark.parametrize('name', RUN_ALL)
+def test_install_cell(name):
+    code = [source(c) for c in cells(root/'nbs'/name) if c['cell_type'] == 'code' and not source(c).startswith('#| default_exp')]
+    assert code[0] == INSTALL, f'{name}: the first code cell installs aclip where it is missing'
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_slow_cells_ask_the_environment(path):
+    "Jupyter and Colab do not know the mark of a slow cell."
+    slow = [source(c) for c in cells(path) if c['cell_type'] == 'code' and re.search(r'^#\| *slow', source(c), re.M)]
+    assert all(re.search(r"if os\.environ\.get\('ACLIP_\w+'\)", s) for s in slow), f'{path.name}: a slow cell runs only where an environment variable is set'
+
+@pytest.mark.parametrize('there', [True, False])
+def test_install_cell_acts_only_where_aclip_is_missing(there, monkeypatch):
+    from IPython.core.inputtransformer2 import TransformerManager
+    done = []
+    shell = type('Shell', (), dict(run_line_magic=lambda self, *command: done.append(command)))()
+    if not there: monkeypatch.setitem(sys.modules, 'aclip', None)
+    exec(TransformerManager().transform_cell(INSTALL), dict(get_ipython=lambda: shell))
+    assert done == ([] if there else [('pip', 'install -Uqq git+https://github.com/aclip-gar/aclip')])
 
 
 # Pictures

@@ -178,7 +178,7 @@ def test_videos_by_their_numbers(world, tmp_path):
     assert run['clips'][0] == 12 and run['videos'] == [4, 5, 8]
     e = evaluate(tmp_path/'2-relation'/'best.safetensors', source, [1], progress=False)
     assert e['clips'] == 4 and e['split'] == [1]
-    d = find_label_errors(tmp_path/'2-relation'/'best.safetensors', source, [1], below=1.1)
+    d = find_label_errors(tmp_path/'2-relation'/'best.safetensors', source, [1], below=1.1, progress=False)
     assert {r['clip'].split('/')[0] for r in d} == {'1'} and len(d) == 4 and [r['p_label'] for r in d] == sorted(r['p_label'] for r in d)
     assert sum(r['label'] == r['predicted'] for r in d) == sum(e['confusion'][i][i] for i in range(8)) and find_label_errors(tmp_path/'2-relation'/'best.safetensors', source, [1], below=0.) == []
 

@@ -1,10 +1,11 @@
 "An sdist and a wheel build from the tree, hold what they should, and work away from the checkout."
-import ast, os, re, shutil, subprocess, sys, tarfile, zipfile
+import ast, os, re, sys, tarfile, zipfile
 from configparser import ConfigParser
 from email.parser import Parser
 from importlib.util import find_spec
 from pathlib import Path
 import pytest, yaml
+from conftest import run
 from aclip.command_line.subcommands import COMMANDS
 
 root = Path(__file__).resolve().parents[1]
@@ -13,32 +14,13 @@ assets = sorted(p.relative_to(root).as_posix() for p in (root/'aclip/assets').gl
 HEAVY = {'torch', 'torchvision', 'fastai', 'timm', 'open_clip', 'matplotlib', 'scipy'}
 needs_cli = pytest.mark.skipif(not (root/'aclip/cli.py').exists(), reason='aclip/cli.py is not written yet')
 
-def run(*cmd, **kw):
-    r = subprocess.run([str(c) for c in cmd], capture_output=True, text=True, **kw)
-    assert r.returncode == 0, f'{cmd}\n{r.stdout[-3000:]}\n{r.stderr[-3000:]}'
-    return r.stdout
-
 @pytest.fixture(scope='module')
-def built(tmp_path_factory):
-    "Folder with the sdist, and the wheel that was built from it."
-    tmp = tmp_path_factory.mktemp('package')
-    skip = shutil.ignore_patterns('.*', '_proc', '_docs', 'build', 'dist', 'runs', '*.egg-info', '__pycache__')
-    shutil.copytree(root, tmp/'tree', symlinks=True, ignore=skip)
-    run(sys.executable, '-m', 'build', '--no-isolation', '--outdir', tmp/'dist', tmp/'tree')
-    return tmp/'dist'
-
-@pytest.fixture(scope='module')
-def wheel(built): return next(built.glob('*.whl'))
-
-@pytest.fixture(scope='module')
-def away(wheel, tmp_path_factory):
+def away(installed, tmp_path_factory):
     "Run python in an empty folder, with the installed wheel before everything else on the path."
-    tmp = tmp_path_factory.mktemp('installed')
-    run(sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', '--disable-pip-version-check', '--target', tmp, wheel)
-    (tmp/'elsewhere').mkdir()
-    env = {**os.environ, 'PYTHONPATH': str(tmp)}
-    def python(*args): return run(sys.executable, *args, cwd=tmp/'elsewhere', env=env)
-    python.tmp = tmp
+    elsewhere = tmp_path_factory.mktemp('elsewhere')
+    env = {**os.environ, 'PYTHONPATH': str(installed)}
+    def python(*args): return run(sys.executable, *args, cwd=elsewhere, env=env)
+    python.tmp = installed
     return python
 
 def test_wheel_contents(wheel):

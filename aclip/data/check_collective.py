@@ -16,7 +16,8 @@ from .collective import (LENGTHS, check_box_source, partition_key_frames,
 from .collective_annotation import (ACTIVITIES, CLASSES, KeyFrame, group_activity,
                                               key_frames, parse_row)
 from .findings import (Report, check_frames, check_number, count_clip, numbered_folders,
-                                 parse_lines, show_progress)
+                                 parse_lines)
+from .progress import show_progress
 
 # %% ../../nbs/71_data.check_collective.ipynb #cdf6dd16
 def check_duplicates(
@@ -133,7 +134,7 @@ def check_collective(
     check_box_source(boxes)
     folders = numbered_folders(Path(root), dataset.folders)
     counts = [check_sequence(report, dataset, folder, decode)
-              for folder in show_progress(folders, progress)]
+              for folder in show_progress(folders, 'sequences', progress)]
     negative = sum(count[0] for count in counts)
     beyond = sum(count[1] for count in counts)
     note_totals(report, negative, beyond)

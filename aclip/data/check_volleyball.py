@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Callable
 from .clips import DataError
 from .findings import (Report, check_frames, check_number, count_clip, numbered_folders,
-                                 parse_lines, show_progress)
+                                 parse_lines)
+from .progress import show_progress
 from .volleyball import box_source, frame_paths, videos_folder
 from .volleyball_annotation import Target, parse_target, video_size
 from .volleyball_tracks import parse_track
@@ -108,6 +109,6 @@ def check_volleyball(
     if not folders:
         report.add('error', f'{videos}: no video folders. Expected folders named 0 to 54, each '
                             'with an annotations.txt. Copy them there.')
-    for folder in show_progress(folders, progress):
+    for folder in show_progress(folders, 'videos', progress):
         check_video(report, dataset, folder, source, decode)
     return {f.name for f in folders} >= set(map(str, dataset.numbers))

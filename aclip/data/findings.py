@@ -6,7 +6,7 @@ Docs: https://aclip-gar.github.io/aclip/data.findings.html.md"""
 
 # %% auto #0
 __all__ = ['Finding', 'Report', 'format_counts', 'count_lines', 'check_jpeg', 'parse_lines', 'check_missing', 'check_sizes',
-           'check_frames', 'count_clip', 'check_number', 'numbered_folders', 'show_progress']
+           'check_frames', 'count_clip', 'check_number', 'numbered_folders']
 
 # %% ../../nbs/69_data.findings.ipynb #f752505d
 import re
@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
-from fastprogress import progress_bar
 from .clips import DataError, frame_size, read_frame
 from .lines import read_lines
 
@@ -233,11 +232,3 @@ def numbered_folders(
     "List the folders of the videos or sequences."
     folders = [f for f in parent.iterdir() if f.is_dir() and re.fullmatch(pattern, f.name)]
     return sorted(folders, key=lambda f: int(re.search(r'\d+', f.name)[0]))
-
-# %% ../../nbs/69_data.findings.ipynb #679c8535
-def show_progress(
-    items:list, # what a loop goes through
-    progress:bool, # show a bar
-): # the same items
-    "Go through a list, with a progress bar if wanted."
-    return progress_bar(items) if progress else items

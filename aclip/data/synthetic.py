@@ -11,17 +11,21 @@ __all__ = ['world_videos', 'clip_place', 'check_world', 'make_world', 'draw_worl
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 import numpy as np
-from fastcore.parallel import parallel
+from fastcore.parallel import ProcessPoolExecutor
 from .clips import Clip, DataError
 from .drawing import draw_frames
+from .progress import show_progress
 from .scene import make_scene, plan_activities
 from .scene_labels import annotation_line, scene_captions, track_lines
 from .volleyball_annotation import ACTIVITIES, SPLITS, WINDOW
+from ..files import FileError, read_json
 
 # %% ../../nbs/77_data.synthetic.ipynb #9bc17dec
 def world_videos(
@@ -144,9 +148,9 @@ def check_world(
 # %% ../../nbs/77_data.synthetic.ipynb #8a4e23cb
 def _differences(card, world):
     "The arguments in `card`, a world.json, that differ from `world`."
-    try: found = json.loads(card.read_text())
-    except ValueError: found = {}
-    if not isinstance(found, dict): return ['no arguments']
+    try: found = read_json(card, 'choose another folder')
+    except FileError: found = None
+    if not isinstance(found, dict): return [f'{card.name} holds no arguments']
     return [f'{k} {found.get(k)} instead of {v}' for k, v in world.items() if found.get(k) != v]
 
 # %% ../../nbs/77_data.synthetic.ipynb #69297959
@@ -179,8 +183,11 @@ def _write_clips(root, world, workers, progress):
     "Write all clips, then the annotations.txt of each video."
     activities = plan_activities(world['clips'], world['seed'])
     write = partial(_write_clip, root=root, activities=activities, world=world, run=os.getpid())
-    lines = parallel(write, range(world['clips']), n_workers=workers, progress=progress,
-                     chunksize=4)
+    # macOS would import the user's script in each worker.
+    fork = dict(mp_context=get_context('fork')) if sys.platform == 'darwin' else {}
+    with ProcessPoolExecutor(workers, **fork) as pool:
+        drawn = pool.map(write, range(world['clips']), chunksize=4)
+        lines = list(show_progress(drawn, 'drawing', progress, world['clips']))
     videos = world_videos(world['videos'])
     partial_folder = _partial_folder(root, os.getpid())
     for k, video in enumerate(videos):
@@ -225,7 +232,7 @@ def draw_world(
 )->dict: # root, clips, videos, size, frames, difficulty, seed; JSON-ready
     "Draw a world, and describe it."
     root = make_world(root, progress=progress, **arguments)
-    world = json.loads((root/'world.json').read_text())
+    world = read_json(root/'world.json', 'draw the world again', DataError)
     described = ('size', 'clips', 'videos', 'frames', 'difficulty', 'seed')
     return dict(root=str(root), **{k: world[k] for k in described})
 

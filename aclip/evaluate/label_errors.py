@@ -19,9 +19,11 @@ def find_label_errors(
     split:str='test', # 'train', 'val', 'trainval' or 'test', or numbers of videos
     below:float=.05, # list labels with a probability under this
     mirror:bool=False, # as in `evaluate`
+    progress:bool=True, # show a bar
 )->list[dict]: # clip, label, p_label, predicted, p_predicted; the least probable label first
     "Clips whose activity label is improbable for the models."
-    scores, config, _ = ensemble_scores(model_list(model), source, split, mirror=mirror)
+    scores, config, _ = ensemble_scores(model_list(model), source, split, mirror=mirror,
+                                        progress=progress)
     names = [clip.name for clip in source.read(split, config)]
     probabilities = scores['activity'].softmax(-1)
     rows = []

@@ -9,9 +9,9 @@ __all__ = ['predict_scores', 'report']
 
 # %% ../../nbs/85_evaluate.scores.ipynb #910082aa
 import torch
-from fastprogress.fastprogress import progress_bar
 from torch import Tensor, nn
 from ..data.augment import mirror_boxes
+from ..data.progress import show_progress
 from ..metrics import mca, mpca
 from ..train.parallel import ShareLoader, all_gather_with_grad
 
@@ -44,7 +44,7 @@ def predict_scores(
     model.eval()
     device = next(model.parameters()).device
     rows = []
-    for i,batch in enumerate(progress_bar(dl, leave=False) if progress else dl):
+    for i,batch in enumerate(show_progress(dl, 'testing', progress)):
         *inputs,activity,actions = (t.to(device) for t in batch)
         out = _batch_scores(model, *inputs, mirror_ids)
         row = {k: v.float() for k,v in out.items()}

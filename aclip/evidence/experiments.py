@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 from ..checkpoint import CheckpointError
 from ..config import Config
+from ..data.progress import Progress
 from ..data.source import ClipSource
 from ..evaluate.evaluation import evaluate
 from .results import VERSION, differences, identity, read_results, result_of
@@ -21,7 +22,7 @@ from .results import run_changes, write_results
 from .summary import run_key, summaries
 from .tables import TABLES, Ensemble, Run
 from .setups import SETUPS, Setup, setup_for
-from ..files import commit_id, machine_info, make_folder, write_json
+from ..files import commit_id, machine_info, make_folder, sealed, write_json
 from ..models.features import Weights
 from ..text.teachers import load_teacher
 from ..train.recipes import RECIPES
@@ -94,7 +95,8 @@ def train_run(
     first = run_model(run, setup, source).first_step
     steps = (3,) if run.step == 3 else range(first, 3)
     for step in steps:
-        record, = train(training_run(run, step, seed, out, source, setup, **options), progress)
+        record, = train(training_run(run, step, seed, out, source, setup, **options), progress,
+                        title=f'seed {seed}, {run.name}')
     return dict(n_train=record['clips'][0], trainable=record['trainable'],
                 seconds=record['seconds'])
 
@@ -116,11 +118,12 @@ def test_run(
     out:Path, # folder of all runs
     source:ClipSource, # the clips
     setup:Setup, # what all rows share
+    progress:bool=False, # show a bar
 )->dict: # n_test, scores of each branch in percent, confusion matrix
     "Test a run on the test clips."
     files = [checkpoint_of(member, seed, out) for member in run.members]
     mirror = run.members[0].image_settings()['mirror'].get('mirror', setup.mirror)
-    result = evaluate(files, source, 'test', mirror=mirror, progress=False)
+    result = evaluate(files, source, 'test', mirror=mirror, progress=progress)
     scores = {k: v for k, v in result.items()
               if k.startswith('activity') or k in ('action', 'confusion')}
     return dict(n_test=result['clips'], **scores)
@@ -143,10 +146,10 @@ def run_once(
     if file.is_file(): return result_of(file, run, seed, setup)
     do = train_members if isinstance(run, Ensemble) else train_run
     trained = do(run, seed, out, source, setup, progress, **options)
-    tested = test_run(run, seed, out, source, setup)
+    tested = test_run(run, seed, out, source, setup, progress)
     result = dict(version=VERSION, **identity(run, seed, setup), **trained, **tested,
                   commit=commit_id(), date=time.strftime('%Y-%m-%d'), machine=machine_info())
-    write_json(file, result, indent=None)
+    write_json(file, sealed(result), indent=None)
     return result
 
 # %% ../../nbs/92_evidence.experiments.ipynb #61d27259
@@ -241,17 +244,20 @@ def table(
     # also write every result to this file, beside those it holds, and show them all
     results:Path=None,
     report=print, # called with a line after each run
-    **options, # fields of `RunConfig`: precision, weights
+    **options, # progress, and fields of `RunConfig`: precision, weights
 )->list[dict]: # a summary for each row, see `summarise`
     "Run a table, seed by seed, and summarise its rows."
     check_rows(which, rows)
     if results: kept_results(results, which, setup, [])
     gather(which, out, setup)
-    for seed in seeds if source else ():
-        for row in TABLES[which]:
-            if rows and row.name not in rows: continue
-            r = run_once(row.run.taught(setup.teacher), seed, out, source, setup, **options)
-            report(f"seed {seed}, {row.name}: MCA {r['activity']['MCA']:.1f}")
+    rows = [row for row in TABLES[which] if not rows or row.name in rows]
+    runs = [(row, row.run.taught(setup.teacher), seed) for seed in seeds for row in rows]
+    todo = [run for run in runs if not (run_folder(*run[1:], out)/'result.json').is_file()]
+    job = Progress(len(todo), show=False)
+    for row, run, seed in runs if source else ():
+        r = run_once(run, seed, out, source, setup, **options)
+        job.done += (row, run, seed) in todo
+        report(f"seed {seed}, {row.name}: MCA {r['activity']['MCA']:.1f}, {job.left} left")
     found = add_results(results, which, out, setup) if results else gather(which, out, setup)
     return summaries(which, found, setup)
 
@@ -275,7 +281,7 @@ def run_table(
     backbone_weights:Path=None, # frames: local file of the backbone's weights; None: from the hub
     precision:Literal['fp32', 'fp16', 'bf16']='fp32', # mixed precision on a GPU
     setup:dict={}, # arguments of `setup_for`
-    progress:bool=True, # print a line after each run
+    progress:bool=True, # show bars, and a line after each run
 )->list[dict]: # a summary for each row
     "Run a table of the paper with seeds, and show it beside the printed one."
     if not (data or show):
@@ -284,5 +290,5 @@ def run_table(
     source = ClipSource(data, available=available, workers=workers) if data else None
     chosen = setup_for(**setup, **dict(dataset=source.dataset.name) if source else {})
     return table(which, out, None if show else source, chosen, seeds, rows, results,
-                 print if progress else lambda line: None, precision=precision,
-                 weights=Weights(backbone_weights=backbone_weights))
+                 print if progress else lambda line: None, progress=progress,
+                 precision=precision, weights=Weights(backbone_weights=backbone_weights))

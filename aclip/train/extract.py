@@ -15,10 +15,10 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib
 from fastcore.basics import patch
-from fastprogress.fastprogress import progress_bar
 from torch import Tensor, nn
 from ..checkpoint import CheckpointError
 from ..data.loaders import clip_dl
+from ..data.progress import show_progress
 from ..models.base import freeze
 from .frozen import FrozenPart, StoredClips
 from .learner import check_precision
@@ -117,9 +117,11 @@ def _compute(self:FeatureStore, part:FrozenPart, shards:list, clips:dict, worker
         dl = clip_dl(needed, 1, tuple(manifest['size']), manifest['frames'], num_workers=workers,
                      n_actors=manifest['n_actors'], device=device)
         timer = StageTimer(part, device)
-        batches = iter(progress_bar(dl, leave=False) if progress else dl)
+        batches = show_progress(dl, 'features', progress)
         try:
             for i in shards: self._compute_shard(i, part, batches, timer)
+            # The loop ends here, and its bar with it.
+            next(batches, None)
         finally: timer.close()
     return timer.seconds
 
