@@ -59,11 +59,11 @@ def test_the_state_has_the_same_tensors(change, tmp_path):
     image, text = model.relation, model.text_relation
     for (name, a), b in zip(image.named_buffers(), text.buffers()): assert a is b, name
     assert image.l.weight is text.l.W0.weight and text.again is text.l and image.memory.weight_hh_l0 is text.memory.weight_hh_l0
-    if change == 'meta': return
+    if change in ('meta', 'to_empty'): return      # no numbers to save
     save_tensors(tmp_path/'m.safetensors', unique_state(model), {})
     state, _ = load_tensors(tmp_path/'m.safetensors')
     again = load_state(make(1).to(next(iter(state.values())).dtype), state)
-    for a, b in zip(again.state_dict().values(), model.state_dict().values()): assert torch.equal(a, b.cpu()) or change == 'to_empty'
+    for a, b in zip(again.state_dict().values(), model.state_dict().values()): assert torch.equal(a, b.cpu())
 
 def test_scores_after_a_move_there_and_back():
     x = batch(3, 5)

@@ -15,6 +15,7 @@ import torch
 from itertools import chain
 from torch import Tensor, nn
 from ..layers import StackedLinear
+from .view_state import plain_tensors, tensors_in
 
 # %% ../../nbs/07_text.lora.ipynb #181ced85
 class LoRALinear(nn.Module):
@@ -98,8 +99,11 @@ def shared_copy(
     # A module keeps its tensors in two dictionaries. Moving it replaces buffers in them.
     dictionaries = [held for m in modules for held in (m._parameters, m._buffers)]
     tensors = chain(module.parameters(), module.buffers())
-    # deepcopy takes what is in its memo as copied already.
-    return copy.deepcopy(module, {id(x): x for x in chain(dictionaries, tensors)})
+    # deepcopy cannot copy results with a gradient, which nn.utils.spectral_norm keeps.
+    kept = chain(*map(tensors_in, plain_tensors(module).values()))
+    results = [t for t in kept if not t.is_leaf]
+    # It takes what is in its memo as copied already.
+    return copy.deepcopy(module, {id(x): x for x in chain(dictionaries, tensors, results)})
 
 # %% ../../nbs/07_text.lora.ipynb #039f2da0
 def linears(
