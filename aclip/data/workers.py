@@ -20,7 +20,8 @@ WORKERS_ADVICE = ('Use --workers 0 (num_workers=0 in Python), or enlarge /dev/sh
 # %% ../../nbs/62a_data.workers.ipynb #96bf4b18
 # Parts of the messages of PyTorch and of the operating system.
 WORKER_FAULTS = ('exited unexpectedly', 'killed by signal', 'DataLoader timed out',
-                 'shared memory', 'No space left on device', 'Too many open files')
+                 'shared memory(shm)', 'shared memory object', '</torch_',
+                 'No space left on device', 'Too many open files')
 
 def worker_error(
     e:Exception, # raised while batches were loaded
