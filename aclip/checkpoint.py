@@ -6,7 +6,8 @@ Docs: https://aclip-gar.github.io/aclip/checkpoint.html.md"""
 
 # %% auto #0
 __all__ = ['TENSORS', 'CURE', 'FLOATS', 'CheckpointError', 'tensor_digest', 'save_tensors', 'read_meta', 'NoDigestWarning',
-           'check_digest', 'load_tensors', 'unique_state', 'check_names', 'check_numbers', 'load_state']
+           'check_digest', 'load_tensors', 'shared_names', 'unique_state', 'first_names', 'check_names',
+           'check_numbers', 'load_state']
 
 # %% ../nbs/52_checkpoint.ipynb #5defe1e3
 import json
@@ -135,15 +136,41 @@ def load_tensors(
     return tensors, meta
 
 # %% ../nbs/52_checkpoint.ipynb #30a3db77
+def shared_names(
+    model:nn.Module, # may hold one tensor under several names
+)->list[list[str]]: # of each parameter and persistent buffer all its names
+    "Names of the same tensor, in the order of the first ones."
+    names = {}
+    for name,value in model.state_dict(keep_vars=True).items():
+        has_memory = value.numel() and not value.is_meta
+        memory = (value.device, value.data_ptr()) if has_memory else id(value)
+        key = (memory, value.dtype, value.shape, value.stride())
+        names.setdefault(key, []).append(name)
+    return [*names.values()]
+
+# %% ../nbs/52_checkpoint.ipynb #06dd80cb
 def unique_state(
     model:nn.Module, # may hold one tensor under several names
 )->dict[str,Tensor]: # parameters and persistent buffers, each once, under its first name
     "The state of a model without repeats."
-    state = {}
-    seen = set()
-    for name,value in model.state_dict(keep_vars=True).items():
-        if id(value) not in seen: state[name] = value
-        seen.add(id(value))
+    state = model.state_dict(keep_vars=True)
+    return {names[0]: state[names[0]] for names in shared_names(model)}
+
+# %% ../nbs/52_checkpoint.ipynb #cf69250b
+def first_names(
+    model:nn.Module, # the model that the state is for
+    state:dict[str,Tensor], # its tensors, under any of their names
+    what:str, # how errors call the source of `state`
+)->dict[str,Tensor]: # the same, as from `unique_state`
+    "`CheckpointError` if names of the same tensor hold different numbers."
+    state = dict(state)
+    for first, *others in shared_names(model):
+        for name in others:
+            if name not in state: continue
+            value = state.pop(name)
+            if torch.equal(state.setdefault(first, value), value): continue
+            raise CheckpointError(f"{what}: {first} and {name} hold different numbers, the model "
+                                  "has one tensor for both; use another checkpoint")
     return state
 
 # %% ../nbs/52_checkpoint.ipynb #7d48072d
@@ -197,6 +224,7 @@ def load_state(
 )->nn.Module: # `model`
     "Fill `model`; `CheckpointError` unless every weight is there, fits, is finite and is used."
     own = unique_state(model)
+    state = first_names(model, state, what)
     check_names(own, state, what)
     check_numbers(own, state, what)
     model.load_state_dict(state, strict=False)

@@ -20,6 +20,7 @@ from pathlib import Path
 from textwrap import fill
 from .command_line.options import add_group, resolve
 from .command_line.settings import check_settings, merged, nested, read_settings, tiny_settings
+from .command_line.failures import KNOWN, error_line
 from .command_line.mocks import light_help
 from .command_line.subcommands import COMMANDS, command_groups
 from .data.errors import warnings_as_lines
@@ -158,9 +159,9 @@ def main(
         with light_help(argv): settings, common = parse(name, argv[1:])
         with contextlib.redirect_stdout(sys.stderr), warnings_as_lines(f'aclip {name}'):
             result, text = run_command(name, settings, not common.quiet)
-    except (ValueError, OSError) as e:
+    except KNOWN as e:
         if debug: raise
-        return fail(name, re.sub(r'^Exception occured in .*:\s*', '', str(e)), 1)
+        return fail(name, error_line(e), 1)
     except KeyboardInterrupt: return fail(name, 'stopped', 130)
     if speaks(name): write_out(json.dumps(as_json(result), indent=1) if common.json else text)
     return int(getattr(result, 'ok', True) is False)

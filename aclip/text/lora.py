@@ -15,6 +15,7 @@ import torch
 from itertools import chain
 from torch import Tensor, nn
 from ..layers import StackedLinear
+from .view_state import plain_tensors, tensors_in
 
 # %% ../../nbs/07_text.lora.ipynb #00d97401
 def check_rank(
@@ -94,9 +95,15 @@ def shared_copy(
     module:nn.Module, # any module
 )->nn.Module: # new modules, the same parameters and buffers
     "A copy of a module that holds the original's tensors by reference."
-    # deepcopy takes what stands in its memo as copied already, so the tensors are shared.
+    modules = [*module.modules()]
+    # A module keeps its tensors in two dictionaries. Moving it replaces buffers in them.
+    dictionaries = [held for m in modules for held in (m._parameters, m._buffers)]
     tensors = chain(module.parameters(), module.buffers())
-    return copy.deepcopy(module, {id(t): t for t in tensors})
+    # deepcopy cannot copy results with a gradient, which nn.utils.spectral_norm keeps.
+    kept = chain(*map(tensors_in, plain_tensors(module).values()))
+    results = [t for t in kept if not t.is_leaf]
+    # It takes what is in its memo as copied already.
+    return copy.deepcopy(module, {id(x): x for x in chain(dictionaries, tensors, results)})
 
 # %% ../../nbs/07_text.lora.ipynb #039f2da0
 def linears(
