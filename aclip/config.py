@@ -13,6 +13,7 @@ from inspect import signature
 from fastcore.basics import patch
 from .checkpoint import CheckpointError
 from .core import ActivityCLIP
+from .data.rules import LABELS, PAIR, TEXT, check_values, listed, optional, rules_of, whole
 from .models.boxes import GEOMETRY
 from .models.features import FEATURES, FeatureKind
 from .models.registry import BASES
@@ -55,7 +56,8 @@ class Config:
 # %% ../nbs/50_config.ipynb #6bebc31f
 @patch
 def complete(self:Config):
-    "Check the names and fill in what is not given."
+    "Check types, ranges and names, and fill in what is not given."
+    check_values(vars(self), rules_of(Config))
     check_choice('base model', self.model, BASES)
     check_choice('method', self.method, METHODS)
     known = BASES[self.model].features
@@ -65,32 +67,35 @@ def complete(self:Config):
     if self.pixels: self._with_frames()
     else: self._without_frames()
     if self.crop is None: self.crop = self.kind.crop
-    self.check_numbers()
     self.check_text()
+    self.check_relation()
     if self.needs_rank and self.text.get('r') is None:
         self.text = {**self.text, 'r': BASES[self.model].r}
 
 # %% ../nbs/50_config.ipynb #e26e52bb
-@patch
-def check_numbers(self:Config):
-    "`ValueError` for a width, a size or a count below 1, and for a dropout outside 0..1."
-    numbers = dict(d=[self.d], crop=[self.crop], n_actors=[self.n_actors],
-                   n_frames=self.n_frames, size=self.size or [1])
-    for name, values in numbers.items():
-        shown = values if len(values) > 1 else values[0]
-        if min(values) < 1: raise ValueError(f"{name} is {shown}; give numbers from 1 up")
-    if not 0 <= self.dropout < 1:
-        raise ValueError(f"dropout is {self.dropout}; give a number from 0 to below 1")
+Config.rules = dict(
+    activities=LABELS, actions=LABELS, step=whole(), backbone=optional(TEXT), size=optional(PAIR),
+    out_indices=optional(listed(whole(-1000, 1000), 1, 100)),
+)
 
 # %% ../nbs/50_config.ipynb #634c77cb
 @patch
 def check_text(self:Config):
-    "`ValueError` for an argument that the text branch of the method does not take."
+    "`ValueError` for an argument that the text branch of the method does not take, or its value."
+    rules = rules_of(METHODS[self.method])
+    check_values(self.text, {**rules, 'r': optional(whole())}, 'text branch: ')
     taken = set(signature(METHODS[self.method]).parameters) - {'base', 'relation'}
     unknown = sorted(self.text.keys() - taken)
     if unknown:
         raise ValueError(f"the text branch of {self.method!r} takes no {', '.join(unknown)}; "
                          f"it takes {', '.join(sorted(taken))}")
+
+# %% ../nbs/50_config.ipynb #41d8d63a
+@patch
+def check_relation(self:Config):
+    "`ValueError` for a value that an argument of the base model cannot have."
+    entry = BASES[self.model]
+    check_values(self.relation, rules_of(entry.build) | rules_of(entry.relation), 'relation: ')
 
 # %% ../nbs/50_config.ipynb #2745771a
 def check_choice(

@@ -13,6 +13,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from .clips import DataError
 from .datasets import Dataset, detect_dataset
+from .rules import check_values, rules_of, whole
 
 # %% ../../nbs/68a_data.source.ipynb #5db531cf
 @dataclass
@@ -25,8 +26,10 @@ class ClipSource:
     available:bool=False # use the clips whose frames are on disk instead of requiring all
     workers:int=2 # processes that decode frames; 0: decode in this one
     def __post_init__(self):
+        check_values(vars(self), rules_of(ClipSource))
         self.dataset = detect_dataset(self.data)
-        if self.workers < 0: raise ValueError(f'workers is {self.workers}; give a number from 0 up')
+
+ClipSource.rules = dict(workers=whole(0, 1024))
 
 # %% ../../nbs/68a_data.source.ipynb #13621571
 @patch(as_prop=True)

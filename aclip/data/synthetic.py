@@ -25,6 +25,7 @@ from .progress import show_progress
 from .scene import make_scene, plan_activities
 from .scene_labels import annotation_line, scene_captions, track_lines
 from .volleyball_annotation import ACTIVITIES, SPLITS, WINDOW
+from ..files import FileError, read_json
 
 # %% ../../nbs/77_data.synthetic.ipynb #9bc17dec
 def world_videos(
@@ -147,9 +148,9 @@ def check_world(
 # %% ../../nbs/77_data.synthetic.ipynb #8a4e23cb
 def _differences(card, world):
     "The arguments in `card`, a world.json, that differ from `world`."
-    try: found = json.loads(card.read_text())
-    except ValueError: found = {}
-    if not isinstance(found, dict): return ['no arguments']
+    try: found = read_json(card, 'choose another folder')
+    except FileError: found = None
+    if not isinstance(found, dict): return [f'{card.name} holds no arguments']
     return [f'{k} {found.get(k)} instead of {v}' for k, v in world.items() if found.get(k) != v]
 
 # %% ../../nbs/77_data.synthetic.ipynb #69297959
@@ -231,7 +232,7 @@ def draw_world(
 )->dict: # root, clips, videos, size, frames, difficulty, seed; JSON-ready
     "Draw a world, and describe it."
     root = make_world(root, progress=progress, **arguments)
-    world = json.loads((root/'world.json').read_text())
+    world = read_json(root/'world.json', 'draw the world again', DataError)
     described = ('size', 'clips', 'videos', 'frames', 'difficulty', 'seed')
     return dict(root=str(root), **{k: world[k] for k in described})
 

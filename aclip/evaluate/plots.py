@@ -189,12 +189,15 @@ def plot_differences(
 # %% ../../nbs/86_evaluate.plots.ipynb #1d683c79
 def _read_history(path)->dict:
     "Column -> value of each epoch; NaN where a run was interrupted in the middle of a line."
-    with open(path, newline='', encoding='utf-8') as f: rows = list(csv.DictReader(f))
-    if not rows:
-        raise ValueError(f"{path}: no epoch in it; expected the history.csv of a training step, "
-                         "after its first epoch")
-    columns = [k for k in rows[0] if k not in ('epoch', 'time')]
-    return {k: [float(row[k] or math.nan) for row in rows] for k in columns}
+    expected = "expected the history.csv of a training step, after its first epoch"
+    try:
+        with open(path, newline='', encoding='utf-8') as f: rows = list(csv.DictReader(f))
+        columns = [k for k in (rows[0] if rows else ()) if k not in ('epoch', 'time')]
+        history = {k: [float(row[k] or math.nan) for row in rows] for k in columns}
+    except (ValueError, TypeError, csv.Error) as e:
+        raise ValueError(f"{path}: not a table of numbers ({e}); {expected}") from e
+    if not rows: raise ValueError(f"{path}: no epoch in it; {expected}")
+    return history
 
 # %% ../../nbs/86_evaluate.plots.ipynb #030623c9
 _DASHES = ('-', '--', ':')

@@ -22,7 +22,7 @@ from .results import run_changes, write_results
 from .summary import run_key, summaries
 from .tables import TABLES, Ensemble, Run
 from .setups import SETUPS, Setup, setup_for
-from ..files import commit_id, machine_info, make_folder, write_json
+from ..files import commit_id, machine_info, make_folder, sealed, write_json
 from ..models.features import Weights
 from ..text.teachers import load_teacher
 from ..train.recipes import RECIPES
@@ -149,7 +149,7 @@ def run_once(
     tested = test_run(run, seed, out, source, setup, progress)
     result = dict(version=VERSION, **identity(run, seed, setup), **trained, **tested,
                   commit=commit_id(), date=time.strftime('%Y-%m-%d'), machine=machine_info())
-    write_json(file, result, indent=None)
+    write_json(file, sealed(result), indent=None)
     return result
 
 # %% ../../nbs/92_evidence.experiments.ipynb #61d27259

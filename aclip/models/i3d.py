@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn, Tensor
 from .backbone import crop_actors
-from ..checkpoint import CheckpointError
+from ..checkpoint import CheckpointError, check_numbers
 from ..layers import init_linear
 
 # %% ../../nbs/44_models.i3d.ipynb #86f10bea
@@ -162,7 +162,10 @@ def load_i3d(
     state = read_weights(Path(path))
     left_out = {'logits', *STAGES} - net._modules.keys()
     state = {k: v for k, v in state.items() if k.split('.')[0] not in left_out}
-    try: net.load_state_dict(state)
+    own = net.state_dict()
+    try:
+        if own.keys() == state.keys(): check_numbers(own, state, str(path))
+        net.load_state_dict(state)
     except (RuntimeError, AttributeError) as e:
         reason = str(e).splitlines()[-1].strip()[:160]
         raise CheckpointError(f"{path}: not the weights of this I3D ({reason}). "

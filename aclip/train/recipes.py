@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 from fastcore.basics import patch
 from ..data.datasets import DATASETS
+from ..data.rules import check_values, real, rules_of
 
 # %% ../../nbs/78_train.recipes.ipynb #c92544d1
 @dataclass
@@ -34,14 +35,13 @@ class Recipe:
 @patch
 def check(self:Recipe):
     "`ValueError` for a value that cannot be trained with."
-    lowest = dict(epochs=1, bs=1, lr=0, warmup=0, wd=0, smoothing=0, action_weight=0, clip=0)
-    for name, low in lowest.items():
-        value = getattr(self, name)
-        if not value >= low:
-            raise ValueError(f"recipe: {name} is {value}; give a number from {low} up")
+    check_values(vars(self), rules_of(Recipe), 'recipe: ')
     if self.warmup >= self.epochs:
         raise ValueError(f"the warm-up is {self.warmup} of {self.epochs} epochs; "
                          "choose fewer epochs of warm-up, or more epochs")
+
+Recipe.rules = dict.fromkeys(['lr', 'warmup', 'wd', 'action_weight', 'clip'], real(0))
+Recipe.rules['smoothing'] = real(0, 1)
 
 # %% ../../nbs/78_train.recipes.ipynb #9adf93d8
 RECIPES = {

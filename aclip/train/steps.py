@@ -20,8 +20,8 @@ from pathlib import Path
 from torch import nn
 from ..checkpoint import read_meta
 from ..data.loaders import clip_dls
-from ..files import machine_info, write_json
-from .callbacks import Checkpoints, ShowTraining
+from ..files import finite, machine_info, sealed, write_json
+from .callbacks import Checkpoints
 from .extract import on_store
 from .learner import backbone_learner, fit, relation_learner, text_learner
 from .parallel import join_processes
@@ -132,8 +132,8 @@ def train_step(
         if progress: show_training(learn, plan, stack, title)
         fit(learn, plan.recipe.epochs, plan.recipe.lr, plan.recipe.warmup, plan.recipe.schedule)
     distrib_barrier()
-    record = step_record(plan, model, clips, round(time.time() - start, 1))
-    if writes: write_json(plan.folder/'run.json', record)
+    record = finite(step_record(plan, model, clips, round(time.time() - start, 1)))
+    if writes: write_json(plan.folder/'run.json', sealed(record))
     return record
 
 # %% ../../nbs/22_train.steps.ipynb #1c462dea

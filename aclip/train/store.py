@@ -21,7 +21,8 @@ from tempfile import TemporaryDirectory
 from torch import Tensor
 from ..checkpoint import CheckpointError, load_tensors, save_tensors
 from ..data.clips import Clip, DataError
-from ..files import FileError, write_json
+from ..data.rules import PAIR, TABLE, TEXT, check_values, listed, one_of, optional, whole
+from ..files import FileError, read_json, write_json
 from .frozen import FrozenPart
 
 # %% ../../nbs/82_train.store.ipynb #7ece9ffa
@@ -48,6 +49,12 @@ def _check_no_other_files(path:Path):
                               "no store of features; choose a new or empty folder")
 
 # %% ../../nbs/82_train.store.ipynb #a49eb351
+_KINDS = one_of(['crops', 'actors'])
+_OPTIONS = dict(kind=_KINDS, dtype=one_of(['float16', 'float32']),
+                precision=one_of(['fp32', 'fp16', 'bf16']), per_shard=whole(1))
+_MANIFEST = dict(_OPTIONS, model=TEXT, width=whole(1), size=PAIR, n_actors=whole(1),
+                 frames=whole(1), clips=TABLE)
+
 def _check_format(manifest:dict, path:Path):
     "`CheckpointError` for JSON that is not a manifest, or one of another version."
     if not isinstance(manifest, dict) or manifest.get('format') != 'aclip features':
@@ -55,6 +62,11 @@ def _check_format(manifest:dict, path:Path):
     if manifest.get('version') != VERSION:
         raise CheckpointError(f"{path.parent}: a store of version {manifest.get('version')}, "
                               f"this aclip reads version {VERSION}; {_ADVICE}")
+    try:
+        check_values(manifest, _MANIFEST, complete=True)
+        check_values(dict(clips=[*manifest['clips'].values()]), dict(clips=listed(TEXT, 1)))
+    except ValueError as e:
+        raise CheckpointError(f"{path}: a damaged manifest ({e}); {_ADVICE}") from e
 
 # %% ../../nbs/82_train.store.ipynb #3e699598
 def read_manifest(
@@ -65,11 +77,10 @@ def read_manifest(
     try:
         _check_no_other_files(path)
         if not path.exists(): return None
-        manifest = json.loads(path.read_text())
-    except CheckpointError: raise
-    except (OSError, ValueError) as e:
+    except OSError as e:
         raise CheckpointError(f"{path}: cannot be read as a store's manifest ({e}); "
                               f"{_ADVICE}") from e
+    manifest = read_json(path, _ADVICE, CheckpointError, "a store's manifest")
     _check_format(manifest, path)
     return manifest
 
@@ -84,15 +95,14 @@ class FeatureStore:
         per_shard:int=None, # clips in a shard, the most that a kill costs; None: as stored, else 16
         channels_last:bool=True, # faster convolutions on a CPU; False: bit-equal to no store
     ):
-        if dtype not in (None, 'float16', 'float32'):
-            raise ValueError(f"dtype is {dtype!r}; choose float16 or float32")
+        self._asked = dict(kind=kind, dtype=dtype, precision=precision, per_shard=per_shard)
+        check_values(self._asked, {k: optional(rule) for k, rule in _OPTIONS.items()})
         self._temporary = None
         if not folder:
             self._temporary = TemporaryDirectory(prefix='aclip-', ignore_cleanup_errors=True)
         self.folder = Path(folder or self._temporary.name)
         self.channels_last = channels_last
         self._opened = {}
-        self._asked = dict(kind=kind, dtype=dtype, precision=precision, per_shard=per_shard)
         given = {k: v for k,v in self._asked.items() if v is not None}
         self._new = {'dtype': 'float16', 'precision': 'fp32', 'per_shard': 16, **given}
         self.manifest = read_manifest(self.folder)
@@ -253,7 +263,8 @@ def _check_shard(self:FeatureStore, i:int, x:Tensor, meta:dict):
                               "delete this file and run again")
     axes = [self.manifest[k] for k in ('frames', 'n_actors', 'width')]
     shape = (len(self.shard_clips(i)), *axes)
-    if x is None or x.shape != shape or _checksum(x) != meta['crc32']:
+    wrong = x is None or x.shape != shape or str(x.dtype) != f"torch.{self.manifest['dtype']}"
+    if wrong or _checksum(x) != meta.get('crc32'):
         raise CheckpointError(f"{path}: damaged, its numbers are not those that were written; "
                               "delete this file and run again")
 
