@@ -21,7 +21,7 @@ from torch import nn
 from ..checkpoint import read_meta
 from ..data.loaders import clip_dls
 from ..files import finite, machine_info, sealed, write_json
-from .callbacks import Checkpoints
+from .callbacks import Checkpoints, ShowTraining
 from .extract import on_store
 from .learner import backbone_learner, fit, relation_learner, text_learner
 from .parallel import join_processes
