@@ -16,7 +16,7 @@ import warnings
 from hashlib import sha256
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn, Tensor
 from .files import SEAL, FileError, parse_json, sealed, unsealed, write_atomic
 
@@ -38,13 +38,6 @@ def tensor_digest(
         if t.numel(): h.update(t.contiguous().flatten().view(torch.uint8).numpy())
     return h.hexdigest()
 
-# %% ../nbs/52_checkpoint.ipynb #45876705
-def _usual_permissions(path:Path):
-    "Permissions as the process's umask asks for them."
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
-
 # %% ../nbs/52_checkpoint.ipynb #1083e185
 def save_tensors(
     path:Path, # file to write, usually .safetensors; folders are made
@@ -55,10 +48,7 @@ def save_tensors(
     path = Path(path)
     content = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     header = {'aclip': json.dumps(sealed({**meta, TENSORS: tensor_digest(content)}))}
-    def write(part):
-        save_file(content, part, metadata=header)
-        _usual_permissions(part)
-    try: return write_atomic(path, write)
+    try: return write_atomic(path, lambda part: part.write_bytes(save(content, header)))
     except (OSError, SafetensorError) as e:
         kept = " The file that was there is untouched." if path.exists() else ""
         raise CheckpointError(f"could not save {path}: {e}.{kept} "

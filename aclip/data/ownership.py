@@ -156,7 +156,7 @@ def check_output(
     path = Path(path)
     if path.is_dir(): raise FileError(f"{path}: is a folder; give the name of a file")
     if overwrite or not os.path.lexists(path): return
-    try: known = own(path)
+    try: known = path.stat().st_size == 0 or own(path)
     except (OSError, ValueError): known = False
     if not known:
         raise FileError(f"{path}: is not {what} as aclip writes it, so it is not replaced; "
