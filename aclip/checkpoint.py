@@ -6,9 +6,12 @@ Docs: https://aclip-gar.github.io/aclip/checkpoint.html.md"""
 
 # %% auto #0
 __all__ = ['TENSORS', 'CURE', 'FLOATS', 'CheckpointError', 'tensor_digest', 'save_tensors', 'read_meta', 'NoDigestWarning',
-           'check_digest', 'load_tensors', 'unique_state', 'check_names', 'check_numbers', 'load_state']
+           'check_digest', 'load_tensors', 'unique_state', 'check_names', 'check_numbers', 'load_state', 'weights_only',
+           'read_weights']
 
 # %% ../nbs/52_checkpoint.ipynb #5defe1e3
+import argparse
+import contextlib
 import json
 import os
 import torch
@@ -16,7 +19,7 @@ import warnings
 from hashlib import sha256
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import nn, Tensor
 from .files import SEAL, FileError, parse_json, sealed, unsealed, write_atomic
 
@@ -191,3 +194,35 @@ def load_state(
     check_numbers(own, state, what)
     model.load_state_dict(state, strict=False)
     return model
+
+# %% ../nbs/52_checkpoint.ipynb #1e64878c
+@contextlib.contextmanager
+def weights_only():
+    "For a `with` block: `torch.load` reads tensors and plain containers only, whoever calls it."
+    force, never = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+    before = {name: os.environ.pop(name, None) for name in (force, never)}
+    os.environ[force] = '1'
+    try: yield
+    finally:
+        del os.environ[force]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+def read_weights(
+    path:Path, # local file: safetensors, or a PyTorch file of a state dict
+    what:str, # the weights, such as 'I3D weights', for messages
+    advice:str, # what to do, the end of every error
+)->dict: # what the file holds, usually tensors by name
+    "Read a file of weights, executing nothing in it; `CheckpointError` if that fails."
+    path = Path(path)
+    if not path.is_file(): raise CheckpointError(f"{what}: no file {path}. {advice}.")
+    try:
+        if path.suffix == '.safetensors': state = load_file(path)
+        # old training scripts store their arguments beside the weights
+        else:
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                state = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as e:
+        raise CheckpointError(f"{path}: cannot be read as weights, and nothing in it was "
+                              f"executed ({type(e).__name__}). {advice}.") from e
+    if isinstance(state, dict): return state
+    raise CheckpointError(f"{path}: holds a {type(state).__name__}, not weights by name. {advice}.")

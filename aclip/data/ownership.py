@@ -110,12 +110,13 @@ def clear(self:FileList,
     own = [self.folder/name for name in self.own() if name not in keep]
     kept = [(name, file_digest(self.folder/name)) for name in self.own() if name in keep]
     for file in own: file.unlink()
-    places = {place for file in own for place in file.parents if self.folder in place.parents}
-    for place in sorted(places, key=lambda p: len(p.parts), reverse=True):
-        # a folder that still holds something stays
-        with contextlib.suppress(OSError): place.rmdir()
     self.path.unlink()
     if kept: self.add(kept)
+    places = {self.folder, *(place for file in own for place in file.parents)}
+    for place in sorted(places, key=lambda p: len(p.parts), reverse=True):
+        # a folder that still holds something stays
+        inside = place == self.folder or self.folder in place.parents
+        with contextlib.suppress(OSError): inside and place.rmdir()
     if foreign:
         warnings.warn(f"{self.folder}: aclip did not write {some_names(foreign)}, or it was "
                       "changed since; it stays")
