@@ -20,7 +20,8 @@ def read_lines(
     except OSError as e:
         raise DataError(f'{path}: cannot be read ({e.strerror}). '
                         'Expected the file of the official layout there. '
-                        'Copy it there, or choose videos that have one.') from None
+                        'Copy it there, or use only the videos on disk, '
+                        'as of a drawn world: frames="available" (--available).') from None
     lines = enumerate(text.splitlines(), 1)
     return [(f'{path}:{number}', line) for number, line in lines if line.strip()]
 
