@@ -59,7 +59,7 @@ def handle(self:StopSignals,
     again = self.number is not None
     self.number = number
     # PyTorch would raise an error for each of its workers that ends
-    if self.before and hasattr(signal, 'SIGCHLD'): signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if self.before and hasattr(signal, 'SIGCHLD'): signal.signal(signal.SIGCHLD, lambda *_: None)
     end_workers()
     if again: return
     timer = threading.Timer(PATIENCE, self.give_up)
