@@ -59,7 +59,8 @@ def weights_file(
     path:Path, # as given
 ):
     "`FileError` unless this is a file, or the name of weights in the package."
-    if str(path) != 'tiny': input_file(path)
+    if str(path) == 'tiny' or Path(path).is_file(): return
+    raise FileError(f"no file {path}; give the path of a file of weights")
 
 def work_folder(
     path:Path, # as given
