@@ -7,9 +7,11 @@ Docs: https://aclip-gar.github.io/aclip/checkpoint.html.md"""
 # %% auto #0
 __all__ = ['TENSORS', 'CURE', 'FLOATS', 'CheckpointError', 'tensor_digest', 'save_tensors', 'read_meta', 'NoDigestWarning',
            'check_digest', 'load_tensors', 'shared_names', 'unique_state', 'first_names', 'check_names',
-           'check_numbers', 'load_state']
+           'check_numbers', 'load_state', 'weights_only', 'read_weights']
 
 # %% ../nbs/52_checkpoint.ipynb #5defe1e3
+import argparse
+import contextlib
 import json
 import os
 import torch
@@ -17,7 +19,7 @@ import warnings
 from hashlib import sha256
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save
 from torch import nn, Tensor
 from .files import SEAL, FileError, parse_json, sealed, unsealed, write_atomic
 
@@ -39,13 +41,6 @@ def tensor_digest(
         if t.numel(): h.update(t.contiguous().flatten().view(torch.uint8).numpy())
     return h.hexdigest()
 
-# %% ../nbs/52_checkpoint.ipynb #45876705
-def _usual_permissions(path:Path):
-    "Permissions as the process's umask asks for them."
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
-
 # %% ../nbs/52_checkpoint.ipynb #1083e185
 def save_tensors(
     path:Path, # file to write, usually .safetensors; folders are made
@@ -56,10 +51,7 @@ def save_tensors(
     path = Path(path)
     content = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     header = {'aclip': json.dumps(sealed({**meta, TENSORS: tensor_digest(content)}))}
-    def write(part):
-        save_file(content, part, metadata=header)
-        _usual_permissions(part)
-    try: return write_atomic(path, write)
+    try: return write_atomic(path, lambda part: part.write_bytes(save(content, header)))
     except (OSError, SafetensorError) as e:
         kept = " The file that was there is untouched." if path.exists() else ""
         raise CheckpointError(f"could not save {path}: {e}.{kept} "
@@ -229,3 +221,35 @@ def load_state(
     check_numbers(own, state, what)
     model.load_state_dict(state, strict=False)
     return model
+
+# %% ../nbs/52_checkpoint.ipynb #1e64878c
+@contextlib.contextmanager
+def weights_only():
+    "For a `with` block: `torch.load` reads tensors and plain containers only, whoever calls it."
+    force, never = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+    before = {name: os.environ.pop(name, None) for name in (force, never)}
+    os.environ[force] = '1'
+    try: yield
+    finally:
+        del os.environ[force]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+def read_weights(
+    path:Path, # local file: safetensors, or a PyTorch file of a state dict
+    what:str, # the weights, such as 'I3D weights', for messages
+    advice:str, # what to do, the end of every error
+)->dict: # what the file holds, usually tensors by name
+    "Read a file of weights, executing nothing in it; `CheckpointError` if that fails."
+    path = Path(path)
+    if not path.is_file(): raise CheckpointError(f"{what}: no file {path}. {advice}.")
+    try:
+        if path.suffix == '.safetensors': state = load_file(path)
+        # old training scripts store their arguments beside the weights
+        else:
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                state = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as e:
+        raise CheckpointError(f"{path}: cannot be read as weights, and nothing in it was "
+                              f"executed ({type(e).__name__}). {advice}.") from e
+    if isinstance(state, dict): return state
+    raise CheckpointError(f"{path}: holds a {type(state).__name__}, not weights by name. {advice}.")

@@ -6,15 +6,16 @@ Docs: https://aclip-gar.github.io/aclip/evidence.demo.html.md"""
 
 # %% auto #0
 __all__ = ['TRAINING', 'CARD_RULES', 'demo_config', 'demo_runs', 'result_row', 'run_seed', 'demo_source', 'read_card',
-           'check_folder', 'open_folder', 'demo_training', 'command_line', 'demo', 'finish', 'demo_text']
+           'check_folder', 'demo_files', 'clear_demo', 'open_folder', 'demo_training', 'command_line', 'demo', 'finish',
+           'demo_text']
 
 # %% ../../nbs/26_evidence.demo.ipynb #847685c3
 import json
-import shutil
 import time
 from pathlib import Path
 from ..checkpoint import CheckpointError
 from ..config import Config
+from ..data.ownership import LIST, FileList
 from ..data.rules import TABLE, check_values, listed, one_of, whole
 from ..data.source import ClipSource
 from ..data.synthetic import check_world, make_world
@@ -22,10 +23,11 @@ from ..data.volleyball_annotation import ACTIONS, ACTIVITIES
 from ..evaluate.evaluation import evaluate
 from .demo_report import IMAGE, MODELS, WITH, WITHOUT, checkpoints, model_folders
 from .demo_report import summary, table_rows, write_report
-from ..files import machine_info, read_json, write_json
+from ..files import FileError, machine_info, make_folder, read_json, write_json
 from ..models.features import Weights
 from ..models.registry import BASES
 from ..text.teachers import load_teacher
+from ..train.plan import STEP_FILES
 from ..train.run import RunConfig
 from ..train.steps import train
 from ..train.store import FeatureStore
@@ -143,9 +145,35 @@ def check_folder(
             raise CheckpointError(f"{out}: holds a demo with other arguments "
                                   f"({', '.join(differ)}); choose another --out, "
                                   "or give --overwrite")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(f.name != LIST for f in out.iterdir())):
         raise CheckpointError(f"{out}: holds something else than a demo; choose a new or empty "
                               "folder as --out (--overwrite replaces nothing but demos)")
+
+# %% ../../nbs/26_evidence.demo.ipynb #921a2b67
+def demo_files(
+    seeds:list[int], # of the demo
+)->list[str]: # paths inside the folder of the demo
+    "All files of a demo, except those of the worlds, which have lists of their own."
+    names = ['demo.json', 'report.html']
+    for seed in seeds:
+        for folder in model_folders(Path(f'seed-{seed}')).values():
+            names.append(str(folder.parent/'config.json'))
+            names += [str(folder/name) for name in STEP_FILES]
+    return names
+
+def clear_demo(
+    out:Path, # folder of an earlier demo
+    seeds:list[int], # of the new demo
+):
+    "Delete what the earlier demo wrote, by its lists; `FileError` before that if it cannot be."
+    files = FileList(out)
+    files.check_clear(demo_files(seeds))
+    worlds = {seed: FileList(out/f'seed-{seed}/world') for seed in read_card(out/'demo.json')['seeds']}
+    worlds = {seed: world for seed, world in worlds.items() if world.folder.is_dir()}
+    # a world is drawn into an empty folder
+    for seed, world in worlds.items(): world.check_clear(world.foreign() if seed in seeds else ())
+    for world in worlds.values(): world.clear()
+    files.clear(demo_files(seeds), keep=('demo.json',))
 
 # %% ../../nbs/26_evidence.demo.ipynb #ebafb3c1
 def open_folder(
@@ -154,13 +182,17 @@ def open_folder(
     overwrite:bool, # replace an earlier demo
 ):
     "Make or reuse the folder; `CheckpointError` if that is not possible."
+    file = out/'demo.json'
+    files = FileList(out)
     try:
         check_folder(out, card, overwrite)
-        earlier = read_card(out/'demo.json') if (out/'demo.json').is_file() else {}
-        for seed in earlier.get('seeds', []) if overwrite else ():
-            shutil.rmtree(out/f'seed-{seed}', ignore_errors=True)
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out/'demo.json', card)
+        there = file.is_file()
+        if there and overwrite: clear_demo(out, card['seeds'])
+        elif files.path.is_file(): files.check_clear(['report.html'])
+        make_folder(out)
+        if there and not overwrite: return
+        with files.recorded([file.name]): write_json(file, card)
+    except FileError as e: raise CheckpointError(str(e)) from e
     except OSError as e:
         raise CheckpointError(f"{out}: cannot be written ({e.strerror}); "
                               "choose a folder you can write to as --out") from e
@@ -218,8 +250,9 @@ def demo(
     for seed in seeds: check_world(dict(world, frames=10, seed=seed))
     open_folder(out, card, overwrite)
     options = config, world, teacher, training, progress
-    rows = [row for seed in seeds for row in run_seed(out/f'seed-{seed}', seed, *options)]
-    return finish(out, card, rows, round(time.time() - start, 1))
+    with FileList(out).recorded(demo_files(seeds)):
+        rows = [row for seed in seeds for row in run_seed(out/f'seed-{seed}', seed, *options)]
+        return finish(out, card, rows, round(time.time() - start, 1))
 
 # %% ../../nbs/26_evidence.demo.ipynb #b0f15c9d
 def finish(

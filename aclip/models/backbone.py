@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from functools import partial
 from pathlib import Path
 from torch import Tensor, nn
-from ..checkpoint import CheckpointError
+from ..checkpoint import CheckpointError, read_weights, weights_only
 from ..data.crops import crop_people
 from ..layers import init_linear
 
@@ -69,7 +69,8 @@ def _timm_features(name, out_indices, pretrained, weights):
         raise ValueError(f"timm has no model {name!r}; similar: {similar}")
     make = partial(_create_net, name, out_indices)
     if weights is not None: return _from_file(make, name, weights)
-    try: return make(pretrained=pretrained)
+    try:
+        with weights_only(): return make(pretrained=pretrained)
     except (IndexError, AssertionError) as e:
         raise ValueError(f"{name} has no feature map {out_indices}; give indices from 0 (finest), "
                          "or negative ones from the end") from e
@@ -80,16 +81,23 @@ def _timm_features(name, out_indices, pretrained, weights):
             "random weights (pretrained=False, --no-pretrained)") from e
 
 # %% ../../nbs/09_models.backbone.ipynb #771a685f
+def _backbone_state(name, weights):
+    "Weights by name from a local file; nothing in it is executed."
+    from timm.models import clean_state_dict
+    state = read_weights(weights, 'backbone weights', f"Give a safetensors or .pth file of timm's {name}")
+    # where training scripts put the weights, averaged ones first
+    places = ('state_dict_ema', 'model_ema', 'state_dict', 'model')
+    inner = next((state[k] for k in places if state.get(k) is not None), state)
+    return clean_state_dict(inner)
+
 def _from_file(make, name, weights):
-    "A timm feature extractor with all its weights from a local file; nothing in it is executed."
-    if not Path(weights).is_file():
-        raise CheckpointError(f"backbone weights: no file {weights}; "
-                              f"give the path of a safetensors or .pth file of timm's {name}")
+    "A timm feature extractor with all its weights from a local file."
+    state = _backbone_state(name, weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fresh = make(pretrained=False)
         torch.manual_seed(0)
-        try: net = make(pretrained=True, pretrained_cfg_overlay=dict(file=str(weights)))
+        try: net = make(pretrained=True, pretrained_cfg_overlay=dict(state_dict=state))
         except Exception as e:
             raise CheckpointError(
                 f"{weights}: cannot be read as weights of timm's {name} ({e})") from e
