@@ -168,7 +168,8 @@ def clear_demo(
     "Delete what the earlier demo wrote, by its lists; `FileError` before that if it cannot be."
     files = FileList(out)
     files.check_clear(demo_files(seeds))
-    worlds = {seed: FileList(out/f'seed-{seed}/world') for seed in read_card(out/'demo.json')['seeds']}
+    before = read_card(out/'demo.json')['seeds']
+    worlds = {seed: FileList(out/f'seed-{seed}/world') for seed in before}
     worlds = {seed: world for seed, world in worlds.items() if world.folder.is_dir()}
     # a world is drawn into an empty folder
     for seed, world in worlds.items(): world.check_clear(world.foreign() if seed in seeds else ())
@@ -236,22 +237,22 @@ def demo(
 # JSON-ready: rows of all seeds, their summary, arguments, machine, seconds, path of the report
 )->dict:
     "Draw, train, test, report."
-    out = Path(out)
     start = time.time()
+    out = Path(out)
     seeds = [int(s) for s in dict.fromkeys(seeds)]
     training = demo_training(training)
-    card = dict(kind='aclip demo', seeds=seeds, clips=clips, videos=videos, size=list(size),
-                difficulty=difficulty, model=model, teacher=str(teacher), training=training)
-    card = json.loads(json.dumps(card))
+    card = json.loads(json.dumps(dict(
+        kind='aclip demo', seeds=seeds, clips=clips, videos=videos, size=list(size),
+        difficulty=difficulty, model=model, teacher=str(teacher), training=training)))
     config = demo_config(model, size)
     config.text['d2'] = load_teacher(teacher, config.actions).features.shape[-1]
     world = dict(clips=clips, videos=videos, size=tuple(size), difficulty=difficulty)
     for seed in seeds: check_world(dict(world, frames=10, seed=seed))
     open_folder(out, card, overwrite)
-    options = config, world, teacher, training, progress
     with FileList(out).recorded(demo_files(seeds)):
-        rows = [row for seed in seeds for row in run_seed(out/f'seed-{seed}', seed, *options)]
-        return finish(out, card, rows, round(time.time() - start, 1))
+        rows = [row for seed in seeds for row in run_seed(
+            out/f'seed-{seed}', seed, config, world, teacher, training, progress)]
+        return finish(out, card, rows, time.time() - start)
 
 # %% ../../nbs/26_evidence.demo.ipynb #b0f15c9d
 def finish(
@@ -262,7 +263,7 @@ def finish(
 )->dict: # what `demo` returns
     "Summarise the rows and write the report."
     result = dict(seeds=card['seeds'], summary=summary(rows), rows=rows, arguments=card,
-                  machine=machine_info(), seconds=seconds, command=command_line(out, card))
+                  machine=machine_info(), seconds=round(seconds, 1), command=command_line(out, card))
     source = demo_source(out/f"seed-{card['seeds'][0]}"/'world')
     result['report'] = str(write_report(out, result, source))
     return result
