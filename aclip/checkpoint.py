@@ -226,7 +226,8 @@ def load_state(
 @contextlib.contextmanager
 def weights_only():
     "For a `with` block: `torch.load` reads tensors and plain containers only, whoever calls it."
-    force, never = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+    force = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+    never = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
     before = {name: os.environ.pop(name, None) for name in (force, never)}
     os.environ[force] = '1'
     try: yield

@@ -43,7 +43,8 @@ COMMANDS = dict(
 def test_a_stopped_command(made, tmp_path, command, number, status, group):
     "To the process alone, as from `kill`, or to all of its group, as from a terminal."
     argv = [str(a) for a in COMMANDS[command](made, tmp_path)]
-    p = subprocess.Popen([sys.executable, '-W', 'ignore', '-m', 'aclip.cli', *argv, '--quiet'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    p = subprocess.Popen([sys.executable, '-W', 'ignore', '-m', 'aclip.cli', *argv, '--quiet'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     try:
         start = time.time()
         while p.poll() is None and len(children(p.pid)) < 2 and time.time() - start < 120: time.sleep(.02)

@@ -60,6 +60,8 @@ def handle(self:StopSignals,
     self.number = number
     # PyTorch would raise an error for each of its workers that ends
     if self.before and hasattr(signal, 'SIGCHLD'): signal.signal(signal.SIGCHLD, lambda *_: None)
+    # and the thread of a pool may fail over its dead workers
+    threading.excepthook = lambda *_: None
     end_workers()
     if again: return
     timer = threading.Timer(PATIENCE, self.give_up)

@@ -53,9 +53,9 @@ def entries(self:FileList)->dict[str,str]: # path inside the folder -> its last 
     except OSError: return {}
     found = {}
     for line in lines:
-        digest, gap, name = line[:64], line[64:66], line[66:]
+        name = line[66:]
         outside = os.path.isabs(name) or '..' in Path(name).parts
-        if gap == '  ' and name and not outside: found[name] = digest
+        if line[64:66] == '  ' and name and not outside: found[name] = line[:64]
     return found
 
 @patch

@@ -1,4 +1,4 @@
-"""Where each clip of a drawn world is, which files it has, and how much room they need.
+"""Where each clip of a drawn world is, which files it has, and how large they are.
 
 Docs: https://aclip-gar.github.io/aclip/data.world.html.md"""
 

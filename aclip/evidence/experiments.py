@@ -285,8 +285,7 @@ def run_table(
 )->list[dict]: # a summary for each row
     "Run a table of the paper with seeds, and show it beside the printed one."
     if not (data or show):
-        raise ValueError('a table is run on data: give the folder of the dataset by --data, '
-                         'or give --show')
+        raise ValueError('a table is run on data: give its folder by --data, or give --show')
     if not show: check_writable(out)
     source = ClipSource(data, available=available, workers=workers) if data else None
     chosen = setup_for(**setup, **dict(dataset=source.dataset.name) if source else {})

@@ -84,7 +84,8 @@ def _timm_features(name, out_indices, pretrained, weights):
 def _backbone_state(name, weights):
     "Weights by name from a local file; nothing in it is executed."
     from timm.models import clean_state_dict
-    state = read_weights(weights, 'backbone weights', f"Give a safetensors or .pth file of timm's {name}")
+    advice = f"Give a safetensors or .pth file of timm's {name}"
+    state = read_weights(weights, 'backbone weights', advice)
     # where training scripts put the weights, averaged ones first
     places = ('state_dict_ema', 'model_ema', 'state_dict', 'model')
     inner = next((state[k] for k in places if state.get(k) is not None), state)
