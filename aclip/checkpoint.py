@@ -89,7 +89,7 @@ def _sealed_meta(path:Path)->dict:
     except ValueError as e:
         raise CheckpointError(f"{path}: its header cannot be read ({e}); {CURE}") from e
     if not isinstance(meta, dict) or (SEAL in meta) != (TENSORS in meta):
-        raise CheckpointError(f"{path}: its header is damaged, it is no table with a digest; {CURE}")
+        raise CheckpointError(f"{path}: its header is damaged, no table with a digest; {CURE}")
     if SEAL not in meta: return meta
     return unsealed(meta, f'{path}: its header', CURE, CheckpointError)
 

@@ -17,11 +17,14 @@ import re
 import sys
 from inspect import signature
 from pathlib import Path
+from textwrap import fill
 from .command_line.options import add_group, resolve
 from .command_line.settings import check_settings, merged, nested, read_settings, tiny_settings
 from .command_line.failures import KNOWN, error_line
 from .command_line.mocks import light_help
 from .command_line.subcommands import COMMANDS, command_groups
+from .data.errors import warnings_as_lines
+from .files import environment_number
 
 # %% ../nbs/20_cli.ipynb #0939aa91
 RENAMED = {
@@ -50,10 +53,11 @@ def check_renamed(
 def main_parser()->argparse.ArgumentParser: # knows the names of the subcommands
     "The parser that chooses a subcommand; it imports nothing."
     from aclip import __version__
-    listed = [f'  {name:14s}{c.description}' for name, c in COMMANDS.items()]
+    listed = [fill(f'  {name:14s}{c.description}', 80, subsequent_indent=' '*16)
+              for name, c in COMMANDS.items()]
     p = argparse.ArgumentParser('aclip', formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='ActivityCLIP: group activity recognition where the text of action labels '
-                    'supplements the image.',
+        description='ActivityCLIP: group activity recognition where the text of action '
+                    'labels\nsupplements the image.',
         epilog='\n'.join(['subcommands:', *listed, '',
                           'aclip COMMAND --help shows the options of a subcommand.']))
     p.add_argument('--version', action='version', version=f'aclip {__version__}')
@@ -153,7 +157,7 @@ def main(
     try:
         check_processes(name)
         with light_help(argv): settings, common = parse(name, argv[1:])
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), warnings_as_lines(f'aclip {name}'):
             result, text = run_command(name, settings, not common.quiet)
     except KNOWN as e:
         if debug: raise
@@ -187,6 +191,9 @@ def write_out(
     text:str, # what is printed
 ):
     "Print to standard output; a reader that has closed it, such as `head`, is no error."
+    # A path may hold characters that the terminal cannot show.
+    encoding = sys.stdout.encoding or 'utf-8'
+    text = text.encode(encoding, 'backslashreplace').decode(encoding)
     try: print(text, flush=True)
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -195,7 +202,11 @@ def check_processes(
     name:str, # of the subcommand
 ):
     "`ValueError` if several processes were started for a subcommand that runs in one."
-    if int(os.environ.get('WORLD_SIZE', 1)) < 2 or COMMANDS[name].shared: return
+    for variable in ('WORLD_SIZE', 'RANK', 'LOCAL_RANK'):
+        environment_number(variable, 0)
+        # torch and fastai read them too, and an empty one is no number
+        if not os.environ.get(variable, '').strip(): os.environ.pop(variable, None)
+    if environment_number('WORLD_SIZE', 1) < 2 or COMMANDS[name].shared: return
     shared = ', '.join(n for n, c in COMMANDS.items() if c.shared)
     raise ValueError(f"runs in one process; only {shared} share their work among several. "
                      "Start it without torchrun or accelerate launch")
@@ -205,8 +216,8 @@ def speaks(
     name:str, # of the subcommand
 )->bool: # False for all but the first of several processes
     "Does this process print the result? Each process of `features` reports its own share."
-    if int(os.environ.get('WORLD_SIZE', 1)) < 2 or name == 'features': return True
-    return os.environ['RANK'] == '0'
+    if environment_number('WORLD_SIZE', 1) < 2 or name == 'features': return True
+    return environment_number('RANK', 0) == 0
 
 # %% ../nbs/20_cli.ipynb #b2e9837c
 # A notebook has no file.

@@ -13,7 +13,8 @@ from inspect import signature
 from fastcore.basics import patch
 from .checkpoint import CheckpointError
 from .core import ActivityCLIP
-from .data.rules import LABELS, PAIR, TEXT, check_values, listed, optional, rules_of, whole
+from .data.rules import (
+    LABELS, PAIR, SHARE, TEXT, check_values, listed, optional, rules_of, whole)
 from .models.boxes import GEOMETRY
 from .models.features import FEATURES, FeatureKind
 from .models.registry import BASES
@@ -41,7 +42,8 @@ class Config:
     # bins per side of RoIAlign, for features 'person' pixels per side; None: 5, or 48 pixels
     crop:int=None
     geometry:list[str]=None # for features 'boxes', which numbers describe a box; None: all
-    dropout:float=0.3 # before the classifiers
+    # before the classifiers; None: the dataset's in training on frames, otherwise 0.3
+    dropout:float=None
     # height and width to which frames are resized; None for features 'boxes'
     size:tuple[int,int]=(720, 1280)
     # frames per clip in training and in testing; None: the base model's
@@ -75,6 +77,7 @@ def complete(self:Config):
 # %% ../nbs/50_config.ipynb #e26e52bb
 Config.rules = dict(
     activities=LABELS, actions=LABELS, step=whole(), backbone=optional(TEXT), size=optional(PAIR),
+    dropout=optional(SHARE),
     out_indices=optional(listed(whole(-1000, 1000), 1, 100)),
 )
 

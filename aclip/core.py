@@ -12,7 +12,6 @@ import math
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
-
 from .models.base import ActivityClassifier
 from .models.two_branch import TwoBranch, fresh_copy
 from .text.image2text import Image2Text
@@ -85,7 +84,7 @@ def train(self:ActivityCLIP,
     if self.adapt == 'lora': hold_layers(self.text_relation)
     return self
 
-# %% ../nbs/14_core.ipynb #ae1d0b98
+# %% ../nbs/14_core.ipynb #aced4ce1
 @patch
 def relate_text(self:ActivityCLIP,
     x:Tensor, # features from Image2Text (B, T, N, D1)
@@ -96,18 +95,6 @@ def relate_text(self:ActivityCLIP,
     if self.training and self.adapt == 'lora':
         return relate(self.text_relation, x, boxes, mask)
     return self.text_relation(x, boxes, mask)
-
-# %% ../nbs/14_core.ipynb #2646ef99
-@patch
-def text_branch(self:ActivityCLIP,
-    x:Tensor, # the image branch's actor features (B, T, N, D1)
-    boxes:Tensor, # (B, T, N, 4)
-    mask:Tensor=None, # (B, N), True for a real actor
-)->dict[str,Tensor]: # text (B, T, N, D2) and what `classify_text` returns
-    "Actor features -> text-like features -> relation -> scores: all that is trained."
-    text,back = self.image2text(x, None if mask is None else mask[:, None])  # back: width D1
-    y = self.relate_text(back, boxes, mask)
-    return dict(text=text, **self.classify_text(y, mask))
 
 # %% ../nbs/14_core.ipynb #4e880443
 @patch
@@ -121,7 +108,19 @@ def classify_text(self:ActivityCLIP,
     if self.text_action is not None: out['action_text'] = self.text_action(y).mean(1)
     return out
 
-# %% ../nbs/14_core.ipynb #f031d55c
+# %% ../nbs/14_core.ipynb #2646ef99
+@patch
+def text_branch(self:ActivityCLIP,
+    x:Tensor, # the image branch's actor features (B, T, N, D1)
+    boxes:Tensor, # (B, T, N, 4)
+    mask:Tensor=None, # (B, N), True for a real actor
+)->dict[str,Tensor]: # text (B, T, N, D2) and what `classify_text` returns
+    "Actor features -> text-like features -> relation -> scores: all that is trained."
+    text,back = self.image2text(x, None if mask is None else mask[:, None])  # back: width D1
+    y = self.relate_text(back, boxes, mask)
+    return dict(text=text, **self.classify_text(y, mask))
+
+# %% ../nbs/14_core.ipynb #c9948fa0
 @patch
 def embed(self:ActivityCLIP,
     frames:Tensor, # (B, T, 3, H, W) uint8, or what `base.embed` takes
@@ -129,8 +128,11 @@ def embed(self:ActivityCLIP,
     mask:Tensor=None, # (B, N), True for a real actor
 )->Tensor: # (B, T, N, D1)
     "Actor features of the image branch; `ValueError` if the base leaves state on its relation."
+    if getattr(self, 'embed_is_checked', False): return self.base.embed(frames, boxes, mask)
     with no_state_left(self.relation, f'{type(self.base).__name__}.embed'):
-        return self.base.embed(frames, boxes, mask)
+        x = self.base.embed(frames, boxes, mask)
+    self.embed_is_checked = True
+    return x
 
 # %% ../nbs/14_core.ipynb #4cdb8333
 @patch
@@ -148,6 +150,16 @@ def forward(self:ActivityCLIP,
     activity = activity_image + out['activity_text']
     return dict(activity=activity, action=action, activity_image=activity_image, **out)
 
+# %% ../nbs/14_core.ipynb #5d47e31a
+def check_interactions(
+    relation:nn.Module, # a relation module
+):
+    "Raise a ValueError where a relation has no method `interactions`."
+    if hasattr(relation, 'interactions'): return
+    raise ValueError(f"{type(relation).__name__} has no maps of which actors attend to which; "
+                     "give it a method interactions(x, boxes, mask) that returns a dict of maps "
+                     "(B, N, N) whose rows sum to 1")
+
 # %% ../nbs/14_core.ipynb #5a1e36e4
 @patch
 def interactions(self:ActivityCLIP,
@@ -162,13 +174,3 @@ def interactions(self:ActivityCLIP,
         _,back = self.image2text(x, None if mask is None else mask[:, None])
         return dict(image=self.relation.interactions(x, boxes, mask),
                     text=self.text_relation.interactions(back, boxes, mask))
-
-# %% ../nbs/14_core.ipynb #5d47e31a
-def check_interactions(
-    relation:nn.Module, # a relation module
-):
-    "Raise a ValueError where a relation has no method `interactions`."
-    if hasattr(relation, 'interactions'): return
-    raise ValueError(f"{type(relation).__name__} has no maps of which actors attend to which; "
-                     "give it a method interactions(x, boxes, mask) that returns a dict of maps "
-                     "(B, N, N) whose rows sum to 1")

@@ -24,6 +24,7 @@ def render(nb): # a notebook, parsed
     for c in nb['cells']:
         src = ''.join(c['source']).strip()
         if re.search(r'^#\|\s*(hide|default_exp)\b', src, re.M) or not src: continue
+        if src.startswith('::: {.callout'): continue # about the site's own pages
         if c['cell_type'] == 'markdown': parts.append(from_root(src)); continue
         shown = not re.search(r'^#\|\s*echo:\s*false', src, re.M)
         if shown: parts.append(fenced([re.sub(r'^#\|.*\n', '', src, flags=re.M)], 'python'))

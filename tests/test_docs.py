@@ -89,6 +89,65 @@ def test_numbers_sidebar_and_files_have_one_order():
     assert order[1:] == [p.name for p in nbs if p != index], 'the sidebar has every notebook once'
 
 
+# Quarto and the processors after nbdev's own
+
+def quarto(): return yaml.safe_load((root/'_quarto.yml').read_text(encoding='utf-8'))
+
+def processed(path, *cells):
+    "Cells after nbdev's processors and ours, without those that execute code."
+    from fastcore.nbio import dict2nb, mk_cell
+    from nbdev.processors import FilterDefaults
+    from nbdev.process import NBProcessor
+    nb = dict2nb(dict(cells=[mk_cell(s, kind) for kind, s in cells], metadata={}, nbformat=4, nbformat_minor=5))
+    nb.path_ = path
+    procs = [p for p in FilterDefaults().procs() if p.__name__ not in ('add_show_docs', 'exec_show_docs', 'insert_warning')]
+    NBProcessor(nb=nb, procs=procs, rm_directives='quarto').process()
+    return [c.source for c in nb.cells]
+
+def test_code_can_be_opened_and_folded():
+    html = quarto()['format']['html']
+    assert html['code-tools'] is True, 'the menu </> Code of a page'
+    assert html.get('code-fold', False) is False, 'checks and examples are open'
+    assert (root/'nbs'/html['css']).exists()
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_source_is_open_on_the_pages_of_the_method(path):
+    method = {*in_sidebar(next(s['contents'] for s in sidebar() if s['section'] == 'The method'))}
+    out = processed(path, ('code', '#| exports\ndef f(): pass'), ('code', '#| code-fold: show\n1'))
+    assert [s.splitlines()[0] for s in out] == ['#| code-fold: ' + ('show' if path.name in method else 'true'), '#| code-fold: show']
+    assert '#| code-summary: "Exported source"' in out[0]
+
+def test_one_tip_explains_folded_code():
+    tips = [p.name for p in nbs for c in cells(p) if 'Exported source' in ''.join(c['source']) and 'callout-tip' in ''.join(c['source'])]
+    assert tips == ['index.ipynb']
+
+def lookup():
+    "Names of our functions and classes that nbdev links."
+    from nbdev.doclinks import NbdevLookup
+    return {n for n in NbdevLookup().syms if '.' not in n}
+
+def test_plain_words_are_not_linked():
+    plain = sorted(n for n in lookup() if re.fullmatch('[a-z]+', n))
+    assert 'train' in plain
+    for name in plain:
+        for word in (name, name + '()'):
+            text = processed(root/'nbs/20_cli.ipynb', ('markdown', f'use `{word}` here'))
+            assert text == [f'use `{word}` here'], 'a plain word is no link, except on the page that defines it'
+            text = processed(root/'nbs/20_cli.ipynb', ('markdown', f'use `{word}` here'), ('code', f'show_doc({name})'))
+            assert text[0].startswith(f'use [`{word}`](http')
+
+def test_names_of_arguments_are_not_linked():
+    name = next(n for n in sorted(lookup()) if re.fullmatch('[a-z]+_[a-z]+', n))
+    assert processed(root/'nbs/20_cli.ipynb', ('markdown', f'`{name}`'))[0].startswith('[')
+    for code in (f'def f({name}): pass', f'{name} = 1'):
+        assert processed(root/'nbs/20_cli.ipynb', ('markdown', f'`{name}`'), ('code', code))[0] == f'`{name}`'
+
+def test_links_are_not_nested():
+    for before, after in (('', ''), ('the ', ' class')):
+        text = f'[{before}`LoRALinear`{after}](07_text.lora.ipynb)'
+        assert processed(root/'nbs/20_cli.ipynb', ('markdown', text)) == [text]
+
+
 # Run all, on Colab and elsewhere
 
 METHOD, USE = (part['contents'] for part in sidebar()[:2])
@@ -143,16 +202,62 @@ def test_picture(path):
     assert path.stat().st_size < 200_000
     if path.suffix == '.svg': assert ElementTree.parse(path).getroot().get('viewBox'), f'{path.name} needs a viewBox, to be scaled'
 
+NARROW = 368 # pixels of a figure on a page of 400
+SMALLEST = 10 # pixels of a text
+
+def drawings(path): return ElementTree.parse(path).getroot()
+
+def text_sizes(svg):
+    "Sizes of all texts in units of the drawing; a subscript is in percent and left out."
+    own = [e.get('font-size', svg.get('font-size', '16')) for e in svg.iter() if e.tag.endswith(('}text', '}tspan'))]
+    return [float(size) for size in own if not size.endswith('%')]
+
+@pytest.mark.parametrize('path', [p for p in images if p.suffix == '.svg'], ids=lambda p: p.name)
+def test_drawing_is_readable_on_a_narrow_and_on_a_dark_page(path):
+    svg = drawings(path)
+    width, height = map(float, svg.get('viewBox').split()[2:])
+    small = [s for s in text_sizes(svg) if s*min(1, NARROW/width) < SMALLEST]
+    assert not small, f'{path.name}: texts of size {sorted(set(small))} are below {SMALLEST} pixels on a page of 400'
+    card = next(e for e in svg if e.tag.endswith('}rect'))
+    assert (float(card.get('width')), float(card.get('height'))) == (width, height), f'{path.name}: a card of its own behind the drawing, for the dark theme'
+    assert int(card.get('fill')[1:3], 16) > 0xe0, f'{path.name}: dark text needs a light card'
+
 @pytest.mark.parametrize('path', texts, ids=lambda p: p.name)
 def test_pictures_have_alt_text(path):
     bad = re.findall(r'!\[\s*\]\([^)]*\)', prose(path)) + [t for t in re.findall(r'<img[^>]*>', prose(path)) if not re.search(r'alt="[^"]+"', t)]
     assert not bad, f'{path.name}: describe the picture in words: {bad}'
 
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_drawings_have_a_caption(path):
+    "Alone in its paragraph, a picture gets its alt text as caption; a line in italics below it is the caption."
+    for c in cells(path):
+        if c['cell_type'] != 'markdown': continue
+        for part in re.split(r'\n\s*\n', ''.join(c['source'])):
+            picture = re.match(r'!\[[^\]]*\]\((?!https?:)[^)]*\)(.*)', part.strip(), re.S)
+            assert not picture or re.match(r'\\\n\*\S', picture[1]), f'{path.name}: end the line of the picture in a backslash, with the caption in italics below it: {part[-90:]!r}'
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_names_in_equations_are_upright(path):
+    found = [m for c in cells(path) if c['cell_type'] == 'markdown' for m in re.findall(r'\\(?:mathrm|mathit|operatorname)\{\w{2,}\}', ''.join(c['source']))]
+    assert not found, f'{path.name}: MathML writes the letters of \\mathrm{{...}} in italics, and GitHub does not know \\operatorname; use \\text: {found}'
+
+def pictures(path):
+    "Code cells that show a picture, each with the text of the next cell."
+    for c, following in zip(cells(path), [*cells(path)[1:], dict(source='')]):
+        if any(k.startswith('image/') for o in c.get('outputs', ()) for k in o.get('data', {})): yield ''.join(c['source']), ''.join(following['source'])
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_plots_have_alt_text_and_a_caption(path):
+    for source, following in pictures(path):
+        assert re.search(r'^#\| *fig-alt: *\S', source, re.M), f'{path.name}: #| fig-alt describes the picture: {source[:90]!r}'
+        captioned = re.search(r'^#\| *fig-cap: *\S', source, re.M) or following.lstrip().startswith('*')
+        assert captioned, f'{path.name}: #| fig-cap states the point of the picture: {source[:90]!r}'
+
 
 # Stored outputs
 
 UNWANTED = {'a skip message': r'\bskip(?:ped|ping|s)?\b', 'an address in memory': r'\bat 0x[0-9a-f]{6,}', 'a warning': r'\b\w*Warning:',
-            'nothing': r'^\s*$', 'a folder of this machine': r'/(?:tmp|root|home|work)/'}
+            'nothing': r'^\s*$', 'a folder of this machine': r'(?<![\w.])/(?:tmp|root|home|work|var/folders|private/tmp|mnt|content)/'}
 
 def shown(output):
     "What a reader sees of an output, as text."
@@ -167,6 +272,67 @@ def test_stored_outputs(path):
     assert not [o for o in outputs if o.get('name') == 'stderr'], f'{path.name} shows what was printed to standard error'
     found = [f'{what}: {shown(o)[:90]!r}' for o in outputs for what, pattern in UNWANTED.items() if re.search(pattern, shown(o))]
     assert not found, f'{path.name} shows ' + '; '.join(found)
+
+COLUMNS = 80
+
+def printed(output):
+    "Text that a page shows in a fixed width: not a picture, a table, Markdown or HTML."
+    data = output.get('data', {})
+    if output['output_type'] == 'stream': return ''.join(output['text'])
+    rich = any(k.startswith('image/') or k in ('text/markdown', 'text/html') for k in data)
+    return '' if rich else ''.join(data.get('text/plain', ''))
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_printed_lines_are_not_cut(path):
+    wide = [l for c in cells(path) for o in c.get('outputs', ()) for l in printed(o).splitlines() if len(l) > COLUMNS]
+    assert not wide, f'{path.name} prints lines of more than {COLUMNS} columns; wrap them with textwrap.fill, or show a table: {wide[:3]}'
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_outputs_are_not_empty_without_data(path):
+    "An output that has neither text nor a picture, an error, or a repr in place of what it shows."
+    for c in cells(path):
+        for o in c.get('outputs', ()):
+            assert o['output_type'] != 'error', f'{path.name} stores an error'
+            assert o['output_type'] == 'stream' or o.get('data'), f'{path.name} has an output without data: {"".join(c["source"])[:90]!r}'
+            only = set(o.get('data', {})) == {'text/plain'} and ''.join(o['data']['text/plain'])
+            assert not only or not re.fullmatch(r'<[\w.]+( object.*|.*Axes.*)?>', only.strip()), f'{path.name} shows {only!r}'
+
+
+# Tables
+
+def tables(markdown):
+    "Separator and rows of each pipe table."
+    for m in re.finditer(r'^(\|.*\|)\n(\|[-:| ]+\|)\n((?:\|.*(?:\n|$))+)', markdown, re.M):
+        split = lambda line: re.split(r'(?<!\\)\|', line.strip()[1:-1])
+        yield [c.count('-') for c in split(m[2])], [split(line) for line in (m[1], *m[3].splitlines())], max(map(len, m[0].splitlines()))
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_columns_of_wide_tables_fit_their_text(path):
+    "Where a line is longer than 72, Pandoc gives the columns widths in proportion to the dashes: three each are columns of one width."
+    for c in cells(path):
+        for markdown in map(''.join, rendered(c)):
+            for dashes, rows, longest in tables(markdown):
+                text = [max(len(re.sub(r'\]\([^)]*\)|<[^>]*>|[`*\[\]]', '', row[k]).strip()) for row in rows) for k in range(len(dashes))]
+                if longest <= 72 or max(text) < 16: continue
+                assert set(dashes) != {3}, f'{path.name}: write more dashes below the columns with more text: {rows[0]}'
+
+
+def own_functions(path):
+    "Functions that a page defines for itself, as text."
+    for c in cells(path):
+        src = ''.join(c['source'])
+        if c['cell_type'] != 'code' or re.search(r'^#\| *export', src, re.M): continue
+        try: body = ast.parse(re.sub(r'^[!%].*$', '', src, flags=re.M)).body
+        except SyntaxError: continue
+        yield from (ast.unparse(n) for n in body if isinstance(n, ast.FunctionDef) and len(ast.unparse(n).splitlines()) > 2)
+
+def test_results_pages_share_their_helpers():
+    where = {}
+    for p in nbs:
+        if p == index or p.name.startswith('3'):
+            for text in set(own_functions(p)): where.setdefault(text, []).append(p.name)
+    twice = {text.splitlines()[0]: names for text, names in where.items() if len(names) > 1}
+    assert not twice, f'these functions are on several pages; put them into aclip.evidence.pages: {twice}'
 
 
 # Links
@@ -195,7 +361,7 @@ def test_links(path):
 def test_readme_is_rendered_by_rules():
     md = lambda s: dict(cell_type='markdown', source=[s])
     code = lambda s, *outs: dict(cell_type='code', source=[s], outputs=list(outs))
-    nb = dict(cells=[code('#| default_exp index'), md('# A\n\n[x](01_a.ipynb#b) [y](../LICENSE) [z](https://z.org) ![p](images/p.png)'), code('#| hide\n1/0'),
+    nb = dict(cells=[code('#| default_exp index'), md('::: {.callout-tip}\nabout the site\n:::'), md('# A\n\n[x](01_a.ipynb#b) [y](../LICENSE) [z](https://z.org) ![p](images/p.png)'), code('#| hide\n1/0'),
                      code('1+1', dict(output_type='execute_result', data={'text/plain': ['2']}))])
     assert render(nb) == ('# A\n\n[x](nbs/01_a.ipynb#b) [y](LICENSE) [z](https://z.org) ![p](nbs/images/p.png)\n\n'
                           '```python\n1+1\n```\n\n```text\n2\n```\n')

@@ -1,6 +1,7 @@
 "The report in one file: all text is escaped, HTML is not escaped twice, and a page that cannot be written is an error."
 import pytest
 from aclip.evaluate.plots import new_ax
+from aclip.evidence.demo_report import DOCS, MODELS, introduction, result_note, table_rows
 from aclip.evidence.report import Html, code, escape, link, paragraph, picture, side_by_side, table, write_page
 from aclip.files import FileError
 
@@ -26,6 +27,21 @@ def test_cells(value, cell):
 def test_wide_tables_are_stacked_on_a_phone(n):
     t = table([{f'column {k}': k for k in range(n)}]*2)
     assert ('class="wide"' in t) == (n > 3) and all(t.count(f'data-name="column {k}"') == 2 for k in range(n))
+
+TERMS = ('Group activity recognition', 'image branch', 'text branch', 'MCA', 'MPCA', 'L_KD', 'gain', 'trainable', '12.5 %')
+
+def test_introduction_of_the_demo_defines_the_terms_of_its_table():
+    parts = introduction(dict(rows=[dict(clips=180)]))
+    text = ' '.join(parts)
+    assert all(term in text for term in TERMS) and '180 clips' in text
+    assert parts[0].count('. ') == 1 and all(w in parts[0] for w in ('Group activity recognition', 'ActivityCLIP'))  # task and method, a sentence each
+    assert f'href="{DOCS}"' in text and f'href="{DOCS}/walkthrough.html"' in text
+    row = dict(model=MODELS[1], MCA=70., MCA_sd=1., MPCA=69., MPCA_sd=1., gain=2., gain_sd=1., text_branch=50., trainable=7, seconds=1.)
+    heads = [head.removesuffix(' %') for head in table_rows([row])[0]]
+    assert not [h for h in heads if h not in ('model', 'seconds') and h not in text]
+
+@pytest.mark.parametrize('seeds', [[0], [0, 1, 2]])
+def test_note_on_seeds(seeds): assert ('chance' in result_note(dict(seeds=seeds))) == (len(seeds) == 1)
 
 def test_unwritable_page(tmp_path):
     (tmp_path/'file').write_text('x')

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from .options import parameters, resolve
 from ..data.rules import TABLE, check_values, optional, rules_of
-from ..files import MAX_JSON, read_json
+from ..files import MAX_JSON, read_json, read_text
 
 # %% ../../nbs/20b_command_line.settings.ipynb #5734b529
 # Other defaults of `aclip train --tiny`: minutes on a laptop, nothing to download.
@@ -31,8 +31,8 @@ def tiny_settings(
     model = settings.get('model', {})
     preset = json.loads(json.dumps(TINY))
     if model.get('method') == 'series': del preset['model']['text']
-    if model.get('features') != 'boxes':
-        base = resolve('models.registry:BASES')[model.get('model', 'arg')]
+    base = resolve('models.registry:BASES').get(model.get('model', 'arg'))
+    if base and model.get('features') != 'boxes':
         preset['model']['relation'] = dict(base.small)
     return preset
 
@@ -68,7 +68,7 @@ def read_toml(
     "Settings from a TOML file; `ValueError` if it is not one."
     try:
         if path.stat().st_size > MAX_JSON: raise ValueError(f"more than {MAX_JSON:,} bytes")
-        return toml().loads(path.read_text(encoding='utf-8'))
+        return toml().loads(read_text(path, 'strict'))
     except OSError as e: reason = e.strerror
     except RecursionError: reason = "too many levels of brackets"
     except ValueError as e: reason = e

@@ -127,9 +127,10 @@ def chosen_model(
 )->str: # key of `BASES`
     "The base model that is asked for."
     p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    p.add_argument('--model', default=settings.get('model', {}).get('model', 'arg'))
+    given = settings.get('model', {})
+    p.add_argument('--model', default=given.get('model') if isinstance(given, dict) else None)
     model = p.parse_known_args(argv)[0].model
-    return model if model in resolve('models.registry:BASES') else 'arg'
+    return model if model in [*resolve('models.registry:BASES')] else 'arg'
 
 # %% ../../nbs/20c_command_line.subcommands.ipynb #9f843339
 def command_groups(

@@ -33,7 +33,10 @@ class Dataset:
     box_sources:tuple # kinds of boxes that `read` and `check` take as `boxes`
     n_actors:int # most actors N of a clip, for models whose weights count actors
     size:tuple # (height, width) in pixels that frames are resized to by default
-    bs:int # clips per batch in the third training step (Sec. 4.2)
+    # How frames are trained on; models of boxes alone have a recipe of their own.
+    recipes:dict # step -> fields of `Recipe` that differ from the paper's on Volleyball
+    dropout:dict # step -> dropout before the classifiers of the image branch
+    relation:dict # arguments of every relation that takes an argument of this name
     teacher:str # default teacher for models of boxes alone, as `aclip table --bank` takes it
     folders:str # regular expression: names of the folders that show this dataset
     layout:str # its layout in words, for error messages
@@ -57,7 +60,9 @@ VOLLEYBALL = Dataset(
     box_sources=('annotation', 'tracking'),
     n_actors=12,
     size=(720, 1280),
-    bs=8,
+    recipes={},
+    dropout={1: .3, 2: .3, 3: .3},
+    relation=dict(n_graphs=16, norm='nodes', aspect=87/157, size=(720, 1280)),
     teacher='tiny',
     folders=r'videos|\d+',
     layout='videos/ with folders 0 to 54')
@@ -76,7 +81,13 @@ COLLECTIVE = Dataset(
     box_sources=('annotation',),
     n_actors=13,
     size=(480, 720),
-    bs=16,
+    recipes={
+        1: dict(epochs=100, bs=16, wd=.01),
+        2: dict(epochs=50, bs=16, wd=.01, lr=1e-4, schedule='constant'),
+        3: dict(bs=16),
+    },
+    dropout={1: .5, 2: .2, 3: .2},
+    relation=dict(n_graphs=4, norm='features', aspect=57/87, size=(480, 720)),
     teacher='random128',
     folders=r'seq\d\d',
     layout='folders seq01 to seq44')

@@ -9,7 +9,7 @@ __all__ = ['check_counts', 'doctor']
 
 # %% ../../nbs/72_data.doctor.ipynb #e94227fc
 from pathlib import Path
-from .clips import DataError
+from .errors import DataError, collect_warnings
 from .datasets import Dataset, detect_dataset
 from .findings import Report
 
@@ -28,6 +28,9 @@ def check_counts(
         if found[split] == official: continue
         report.add(level, f'{split}: {found[split]} clips, the official dataset has {official}. '
                           + advice)
+    if not report.splits and report.ok:
+        report.add('error', f'{report.root}: no clip in it. Expected at least one annotated frame '
+                            'that makes a clip. Copy the dataset again.')
     if n := len(report.without_frames):
         report.add('note', f'{report.root}: {n} clips have no frames on disk. '
                            'Read with frames="available" or frames="none".')
@@ -41,10 +44,15 @@ def doctor(
 )->Report: # all findings, and counts
     "Check the folder of a dataset clip by clip; faults of the folder become findings."
     report = Report(str(root))
-    try:
-        dataset = detect_dataset(root)
-        report.dataset = dataset.name
-        complete = dataset.check(report, dataset, root, boxes, decode, progress)
-        check_counts(report, dataset, complete)
-    except DataError as e: report.add('error', e)
+    with collect_warnings() as doubts:
+        try:
+            dataset = detect_dataset(root)
+            report.dataset = dataset.name
+            complete = dataset.check(report, dataset, root, boxes, decode, progress)
+            check_counts(report, dataset, complete)
+        except DataError as e: report.add('error', e)
+        except OSError as e:
+            report.add('error', f'{e.filename or root}: cannot be read ({e.strerror or e}). '
+                                'Check the folder and its permissions.')
+    for doubt in doubts: report.add('warning', doubt)
     return report

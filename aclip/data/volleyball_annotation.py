@@ -6,14 +6,17 @@ Docs: https://aclip-gar.github.io/aclip/data.volleyball_annotation.html.md"""
 
 # %% auto #0
 __all__ = ['ACTIONS', 'ACTIVITIES', 'ACTION_WEIGHTS', 'SPLITS', 'WINDOW', 'HD_VIDEOS', 'Target', 'check_field_count',
-           'parse_target', 'read_targets', 'video_size', 'annotation_boxes']
+           'parse_target', 'unique_targets', 'target_doubts', 'contradiction', 'check_targets', 'read_targets',
+           'known_size', 'video_size', 'annotation_boxes']
 
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #dbeacb34
 import numpy as np
 from pathlib import Path
 from typing import NamedTuple
-from .clips import DataError, frame_size, normalise_boxes
-from .lines import parse_label, parse_numbers, read_lines
+from .boxes import normalise_boxes
+from .errors import DataError, warn_data
+from .images import frame_size
+from .lines import check_number_from_0, parse_label, parse_numbers, read_lines
 
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #75cb226a
 ACTIONS = tuple(
@@ -67,20 +70,90 @@ def parse_target(
     check_field_count(fields, where)
     starts = range(2, len(fields), 5)
     frame, = parse_numbers([fields[0].removesuffix('.jpg')], int, where)
+    check_number_from_0(frame, 'frame', where)
     xywh = np.array([parse_numbers(fields[i:i+4], float, where) for i in starts])
     boxes = np.concatenate([xywh[:, :2], xywh[:, :2]+xywh[:, 2:]], 1)
     activity = parse_label(fields[1], ACTIVITIES, 'activity', where)
     actions = [parse_label(fields[i+4], ACTIONS, 'action', where) for i in starts]
     return Target(where, frame, activity, boxes, np.array(actions))
 
+# %% ../../nbs/63_data.volleyball_annotation.ipynb #4e154a3c
+def unique_targets(
+    targets:list, # `Target`s of one file
+)->tuple: # the first `Target` of each frame; those that repeat it; those that contradict it
+    "Separate frames that are annotated more than once."
+    first = {}
+    repeated = []
+    contradicting = []
+    for target in targets:
+        if target.frame not in first:
+            first[target.frame] = target
+            continue
+        known = first[target.frame]
+        same = (known.activity == target.activity and np.array_equal(known.boxes, target.boxes)
+                and np.array_equal(known.actions, target.actions))
+        (repeated if same else contradicting).append(target)
+    return list(first.values()), repeated, contradicting
+
+# %% ../../nbs/63_data.volleyball_annotation.ipynb #696144fc
+def target_doubts(
+    target:Target, # an annotated frame
+    repeated:list, # `Target`s that repeat a frame of the file
+)->list: # of str, as `where: what`
+    "What is probably wrong with one annotated frame."
+    doubts = []
+    n = 1 + sum(other.frame == target.frame for other in repeated)
+    if n > 1:
+        doubts.append(f'{target.where}: frame {target.frame} is annotated {n} times. '
+                      'Expected one line per clip. Delete the others.')
+    twice = len(target.boxes) - len({tuple(box) for box in target.boxes})
+    if twice:
+        doubts.append(f'{target.where}: {twice} boxes appear twice. Expected one box per player. '
+                      'Delete the others.')
+    return doubts
+
+# %% ../../nbs/63_data.volleyball_annotation.ipynb #ae7c1dff
+def contradiction(
+    target:Target, # an annotated frame that was annotated differently before
+)->DataError: # to be raised, or reported
+    "The error for a frame with two different lines."
+    return DataError(f'{target.where}: frame {target.frame} is annotated in a line before, with '
+                     'another activity or other players. Expected one line per clip. '
+                     'Delete the wrong one.')
+
+# %% ../../nbs/63_data.volleyball_annotation.ipynb #bec9aa7f
+def check_targets(
+    path:Path, # an annotations.txt
+    targets:list, # its `Target`s
+):
+    "`DataError` for a file without any annotated frame: a source that yields nothing is a fault."
+    if targets: return
+    raise DataError(f'{path}: no annotated frame in it. Expected one line per clip. '
+                    'Copy the file again, or leave the video out.')
+
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #290eee84
 def read_targets(
     path:Path, # an annotations.txt
-)->list: # one `Target` per line
-    "Read the annotated frames of one video; `DataError` at the first bad line."
-    return [parse_target(line, where) for where, line in read_lines(path)]
+)->list: # one `Target` for each annotated frame
+    "Read the annotated frames of one video; `DataError` at the first bad line, or for none."
+    targets = [parse_target(line, where) for where, line in read_lines(path)]
+    check_targets(path, targets)
+    unique, repeated, contradicting = unique_targets(targets)
+    for target in contradicting: raise contradiction(target)
+    for target in unique:
+        for doubt in target_doubts(target, repeated): warn_data(doubt)
+    return unique
 
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #7c97db5c
+def known_size(
+    folder:Path, # a video's folder
+)->tuple: # (height, width) in pixels; None for other videos than the official 55
+    "Frame size of an official video, by the name of its folder."
+    if folder.name not in map(str, range(55)): return None
+    if (folder.absolute().parent.parent/'world.json').is_file(): return None
+    return (1080, 1920) if folder.name in map(str, HD_VIDEOS) else (720, 1280)
+
+# %% ../../nbs/63_data.volleyball_annotation.ipynb #05276caf
 def video_size(
     folder:Path, # a video's folder
     targets:list, # its `Target`s
@@ -89,13 +162,13 @@ def video_size(
     for target in targets:
         path = folder/f'{target.frame}/{target.frame}.jpg'
         if path.exists(): return frame_size(path)
-    return (1080, 1920) if folder.name in map(str, HD_VIDEOS) else (720, 1280)
+    return known_size(folder) or (720, 1280)
 
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #2eef6cd3
 def annotation_boxes(
     video:int, # number of the video
     target:Target, # the annotated frame
-    size:tuple, # (height, width) of the frames
+    size:tuple, # (height, width) of the frames that the boxes were drawn for
 )->tuple: # boxes (10, N, 4) in 0..1, actions (N,), number of clipped boxes
     "The target frame's boxes, repeated over the window."
     boxes, clipped = normalise_boxes(target.boxes, size, target.where)

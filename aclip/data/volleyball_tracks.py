@@ -14,8 +14,9 @@ import pickle
 import numpy as np
 from pathlib import Path
 from typing import Callable, NamedTuple
-from .clips import DataError, normalise_boxes
-from .lines import parse_label, parse_numbers, read_lines
+from .boxes import normalise_boxes
+from .errors import DataError, warn_data
+from .lines import check_number_from_0, parse_label, parse_numbers, read_lines
 from .volleyball_annotation import ACTIONS, Target, WINDOW, annotation_boxes
 
 # %% ../../nbs/64_data.volleyball_tracks.ipynb #2374cece
@@ -38,18 +39,33 @@ def parse_track(
         raise DataError(f'{where}: {len(fields)} fields. Expected 10: player xmin ymin xmax ymax '
                         'frame lost grouping generated action. Correct the line.')
     player, frame, lost = parse_numbers([fields[0], fields[5], fields[6]], int, where)
+    check_number_from_0(player, 'player', where)
+    check_number_from_0(frame, 'frame', where)
+    if lost not in (0, 1):
+        raise DataError(f'{where}: lost is {lost}. Expected 0 (in view) or 1 (out of view). '
+                        'Correct the line.')
     box = parse_numbers(fields[1:5], float, where)
+    if not np.isfinite(box).all():
+        raise DataError(f'{where}: the box is not finite. Expected pixels. Correct the line.')
     return Track(player, frame, bool(lost), box, parse_label(fields[9], ACTIONS, 'action', where))
 
 # %% ../../nbs/64_data.volleyball_tracks.ipynb #8f025b37
 def read_track_file(
     path:Path, # track file of a clip
 )->dict: # player -> frame -> `Track`
-    "Read the tracks of a clip; `DataError` at the first bad line."
+    "Read the tracks of a clip; `DataError` at the first bad line, or for two boxes of one player."
     players = {}
     for where, line in read_lines(path):
         track = parse_track(line, where)
-        players.setdefault(track.player, {})[track.frame] = track
+        frames = players.setdefault(track.player, {})
+        if track.frame not in frames:
+            frames[track.frame] = track
+            continue
+        text = f'{where}: player {track.player} is in frame {track.frame} twice'
+        if frames[track.frame] != track:
+            raise DataError(f'{text}, with another box or label. Expected one line for each '
+                            'player and frame. Delete the wrong one.')
+        warn_data(f'{text}, in equal lines. Delete one of them.')
     return players
 
 # %% ../../nbs/64_data.volleyball_tracks.ipynb #f4d1f246
@@ -206,5 +222,8 @@ def pickle_boxes(
     xyxy, n_clipped = normalise_boxes(yxyx[..., [1, 0, 3, 2]], (1, 1),
                                       f'{where}, tracks of the pickle')
     track, actor = match_boxes(xyxy[-WINDOW[0]], boxes[0])
+    if not len(actor):
+        warn_data(f'{where}: no track of the pickle overlaps an annotated box, so the annotation '
+                  'is used. Check that the tracks are y1 x1 y2 x2 in 0..1 of these videos.')
     boxes[:, actor] = xyxy[:, track]
     return boxes, actions, clipped + n_clipped

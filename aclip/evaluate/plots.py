@@ -210,14 +210,15 @@ def _check_columns(histories, columns):
             raise ValueError(f"no run has a column {c!r}; they have {', '.join(sorted(known))}")
 
 # %% ../../nbs/86_evaluate.plots.ipynb #6b88d71b
-def _plot_column(ax, column, histories):
+def _plot_column(ax, column, histories, percent=False):
     "A line for each run that has the column."
     for k, (name, h) in enumerate(histories.items()):
         if column not in h: continue
         n = len(_PALETTE)
-        ax.plot(range(1, len(h[column]) + 1), h[column], 'o', ls=_DASHES[k//n % 3], ms=3, lw=1.6,
+        values = [100*v for v in h[column]] if percent else h[column]
+        ax.plot(range(1, len(values) + 1), values, 'o', ls=_DASHES[k//n % 3], ms=3, lw=1.6,
                 color=_PALETTE[k % n], label=name)
-    ax.set_title(column, fontsize=10)
+    ax.set_title(f'{column}, percent' if percent else column, fontsize=10)
     ax.set_xlabel('epoch', fontsize=10)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.spines[['top', 'right']].set_visible(False)
@@ -227,6 +228,7 @@ def plot_history(
     runs:dict[str,Path], # name -> history.csv of a training step
     columns:tuple[str,...]=('train_loss', 'valid_loss', 'mca'), # which columns of the files
     cols:int=3, # panels in a row; 1 for a narrow page
+    percent:tuple[str,...]=(), # columns of shares (0..1), drawn in percent
 )->object: # matplotlib figure: a panel for each column, a line for each run
     "Training curves; a run without a column has no line in its panel."
     histories = {name: _read_history(path) for name, path in runs.items()}
@@ -234,7 +236,8 @@ def plot_history(
     cols = min(cols, len(columns))
     fig, axes = new_panels(math.ceil(len(columns)/max(cols, 1)), cols, 3.3, 2.7)
     for ax in axes.flat[len(columns):]: ax.set_axis_off()
-    for ax, column in zip(axes.flat, columns): _plot_column(ax, column, histories)
+    for ax, column in zip(axes.flat, columns):
+        _plot_column(ax, column, histories, percent=column in percent)
     handles = {line.get_label(): line for ax in axes.flat for line in ax.lines}
     fig.legend(handles.values(), handles.keys(), loc='outside upper left',
                ncols=4 if cols > 1 else 1, fontsize=10, frameon=False)

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from ..checkpoint import CheckpointError
 from ..config import Config
-from ..data.rules import check_values, listed, one_of, whole
+from ..data.rules import TABLE, check_values, listed, one_of, whole
 from ..data.source import ClipSource
 from ..data.synthetic import check_world, make_world
 from ..data.volleyball_annotation import ACTIONS, ACTIVITIES
@@ -170,12 +170,13 @@ def demo_training(
     changes:dict, # step -> fields of `Recipe` to change; JSON has text as keys
 )->dict: # step -> fields of `Recipe`
     "The recipes of the demo, with changes; `ValueError` for a step that it does not run."
-    changes = {int(step): fields for step, fields in (changes or {}).items()}
-    unknown = changes.keys() - TRAINING.keys()
+    changes = {str(step): fields for step, fields in (changes or {}).items()}
+    check_values(changes, dict.fromkeys(changes, TABLE), 'training of step ')
+    unknown = changes.keys() - {*map(str, TRAINING)}
     if unknown:
         raise ValueError(f"the demo runs steps {', '.join(map(str, TRAINING))}, "
                          f"not {', '.join(map(str, unknown))}; leave these out of training")
-    return {step: TRAINING[step] | changes.get(step, {}) for step in TRAINING}
+    return {step: TRAINING[step] | changes.get(str(step), {}) for step in TRAINING}
 
 # %% ../../nbs/26_evidence.demo.ipynb #6b92f2de
 def command_line(

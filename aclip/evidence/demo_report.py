@@ -97,7 +97,7 @@ def table_rows(
     return [{'model': s['model'], 'MCA %': mean_text(s['MCA'], s['MCA_sd']),
              'MPCA %': mean_text(s['MPCA'], s['MPCA_sd']),
              'gain': '-' if s['model'] == IMAGE else mean_text(s['gain'], s['gain_sd']),
-             'text branch alone %': mean_text(s['text_branch'], None),
+             'text alone %': mean_text(s['text_branch'], None),
              'trainable': s['trainable'], 'seconds': s['seconds']} for s in rows]
 
 # %% ../../nbs/98_evidence.demo_report.ipynb #e3c8659c
@@ -181,10 +181,15 @@ def introduction(
         'Group activity recognition asks what a group does in a short clip, here one of eight '
         'plays of volleyball. ActivityCLIP adds a text branch to a trained image branch: '
         'it learns from the text of action labels.',
+        'The image branch predicts the activity from the pictures of the players. The text branch '
+        'maps their features to features of text, and the scores of both branches are added. '
+        'L_KD is the distillation loss: by it CLIP\'s text encoder teaches the text branch.',
         paragraph('MCA is the share of clips whose activity is right, MPCA its mean over the '
-                  'activities, both in percent; guessing gives 12.5. L_KD is the loss by which the '
-                  'text encoder teaches the text branch. See the ',
-                  link('documentation', DOCS), '.'),
+                  'activities, both in percent; guessing gives 12.5 %. The gain is the difference '
+                  'in MCA to the image branch, in percent points; text alone is the MCA of the '
+                  'text branch by itself; trainable counts the parameters that were trained. The ',
+                  link('walk-through', f'{DOCS}/walkthrough.html'),
+                  ' explains each step; see also the ', link('documentation', DOCS), '.'),
         f'Each seed was tested on {clips} clips of videos that nothing was trained or selected on. '
         'This is a drawn world: the numbers show how the method works, '
         'and are no result on the Volleyball dataset.']
@@ -207,7 +212,7 @@ def confusion_figures(
 )->str: # HTML
     "Confusion matrices of the image branch and of ActivityCLIP."
     shown = [r for r in rows if r['model'] != WITHOUT]
-    titles = [f"{r['model']}: MCA {r['MCA']:.1f}" for r in shown]
+    titles = [f"{r['model']}: MCA {r['MCA']:.1f} %" for r in shown]
     caption = 'Rows are the truth, columns the prediction, in percent.'
     counts = [torch.tensor(r['confusion']) for r in shown]
     return side_by_side(*(picture(plot_confusion(cm, ACTIVITIES, title), caption)
@@ -221,10 +226,11 @@ def gain_figure(
     def right(name):
         own = [torch.tensor(r['confusion']).diag() for r in rows if r['model'] == name]
         return torch.stack(own).float()
+    caption = ('How many more clips are right than with the image branch alone, by activity; '
+               'with several seeds the mean, each seed a point.')
     gains = {f'{name} - {IMAGE}': right(name) - right(IMAGE) for name in (WITHOUT, WITH)}
-    return picture(plot_differences(gains, ACTIVITIES),
-                   'How many more clips are right than with the image branch alone, '
-                   'by activity; with several seeds the mean, each seed a point.')
+    return side_by_side(*(picture(plot_differences({name: d}, ACTIVITIES), caption)
+                          for name, d in gains.items()))
 
 # %% ../../nbs/98_evidence.demo_report.ipynb #91c3d452
 def history_figures(
@@ -232,13 +238,11 @@ def history_figures(
 )->str: # HTML
     "The course of training."
     files = {name: folder/'history.csv' for name, folder in model_folders(out).items()}
-    distilled = {WITH: files[WITH]}
-    pictures = (
-        ('train_loss', files, 'Training loss; that of ActivityCLIP includes L_KD.'),
-        ('mca', files, 'MCA on the validation videos.'),
-        ('kd_loss', distilled, 'L_KD on the validation videos.'))
-    return side_by_side(*(picture(plot_history(shown, (column,), 1), caption)
-                          for column, shown, caption in pictures))
+    pictures = dict(train_loss='Training loss; that of ActivityCLIP includes L_KD.',
+                    mca='MCA on the validation videos, in percent.',
+                    kd_loss='L_KD on the validation videos.')
+    return side_by_side(*(picture(plot_history(files, (column,), 1, ('mca',)), caption)
+                          for column, caption in pictures.items()))
 
 # %% ../../nbs/98_evidence.demo_report.ipynb #4d76e80f
 def write_report(

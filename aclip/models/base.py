@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Callable
 import torch.nn.functional as F
 from fastcore.basics import patch
+from inspect import Parameter, signature
 from torch import Tensor, nn
 from ..layers import check_mask, init_linear, max_over_actors
 
@@ -146,3 +147,10 @@ class BaseEntry:
     boxes:dict=field(default_factory=dict) # arguments for features 'boxes' (small widths)
     small:dict=field(default_factory=dict) # arguments at the size of the demo
     any_size:dict=field(default_factory=dict) # arguments with which it takes any number of actors
+
+# %% ../../nbs/10_models.base.ipynb #43ff3c47
+@patch
+def relation_defaults(self:BaseEntry)->dict: # name -> default
+    "The arguments of the relation that have a default."
+    arguments = signature(self.relation).parameters.values()
+    return {p.name: p.default for p in arguments if p.default is not Parameter.empty}

@@ -75,7 +75,7 @@ def check_features(
     if features.dtype not in FLOATS:
         raise BankError(f"features are {features.dtype}; give floating-point numbers")
     if features.is_meta: return
-    lengths = features.double().norm(dim=-1)
+    lengths = features.float().norm(dim=-1)
     # bfloat16 keeps lengths to half a percent; NaN and infinity have no length of 1
     wrong = ~((lengths - 1).abs() < .01)
     if wrong.any():

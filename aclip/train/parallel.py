@@ -12,7 +12,6 @@ __all__ = ['ShareLoader', 'shard_loader', 'all_gather_with_grad', 'WholeBatch', 
 import atexit
 import contextlib
 import math
-import os
 import torch
 import torch.distributed as dist
 from fastai.callback.core import Callback
@@ -22,6 +21,7 @@ from fastcore.basics import noop
 from importlib.util import find_spec
 from torch import nn, Tensor
 from ..data.loaders import ClipLoader
+from ..files import environment_number
 
 # %% ../../nbs/84_train.parallel.ipynb #6476f0ef
 class ShareLoader(ClipLoader):
@@ -86,7 +86,7 @@ class WholeBatch(Callback):
 # %% ../../nbs/84_train.parallel.ipynb #676a3b98
 def take_gpu():
     "Select the GPU of this process, where several were started."
-    if torch.cuda.is_available(): torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+    if torch.cuda.is_available(): torch.cuda.set_device(environment_number('LOCAL_RANK', 0))
 
 # %% ../../nbs/84_train.parallel.ipynb #0cf8f2f1
 def join_processes():

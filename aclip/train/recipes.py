@@ -67,7 +67,7 @@ def recipe_for(
 )->Recipe: # ready to run
     "The recipe of a step, with changes."
     recipe = (RECIPES if pixels else BOX_RECIPES)[step]
-    if pixels and step == 3: recipe = replace(recipe, bs=DATASETS[dataset].bs)
+    if pixels: recipe = replace(recipe, **DATASETS[dataset].recipes.get(step, {}))
     changes = {k: v for k, v in changes.items() if v is not None}
     if 'epochs' in changes:
         changes.setdefault('warmup', recipe.warmup*changes['epochs']/recipe.epochs)
