@@ -12,7 +12,6 @@ import math
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
-
 from .models.base import ActivityClassifier
 from .models.two_branch import TwoBranch, fresh_copy
 from .text.image2text import Image2Text
@@ -85,7 +84,7 @@ def train(self:ActivityCLIP,
     if self.adapt == 'lora': hold_layers(self.text_relation)
     return self
 
-# %% ../nbs/14_core.ipynb #ae1d0b98
+# %% ../nbs/14_core.ipynb #aced4ce1
 @patch
 def relate_text(self:ActivityCLIP,
     x:Tensor, # features from Image2Text (B, T, N, D1)
@@ -121,7 +120,7 @@ def text_branch(self:ActivityCLIP,
     y = self.relate_text(back, boxes, mask)
     return dict(text=text, **self.classify_text(y, mask))
 
-# %% ../nbs/14_core.ipynb #f031d55c
+# %% ../nbs/14_core.ipynb #c9948fa0
 @patch
 def embed(self:ActivityCLIP,
     frames:Tensor, # (B, T, 3, H, W) uint8, or what `base.embed` takes
@@ -129,8 +128,11 @@ def embed(self:ActivityCLIP,
     mask:Tensor=None, # (B, N), True for a real actor
 )->Tensor: # (B, T, N, D1)
     "Actor features of the image branch; `ValueError` if the base leaves state on its relation."
+    if getattr(self, 'embed_is_checked', False): return self.base.embed(frames, boxes, mask)
     with no_state_left(self.relation, f'{type(self.base).__name__}.embed'):
-        return self.base.embed(frames, boxes, mask)
+        x = self.base.embed(frames, boxes, mask)
+    self.embed_is_checked = True
+    return x
 
 # %% ../nbs/14_core.ipynb #4cdb8333
 @patch
