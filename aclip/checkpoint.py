@@ -6,9 +6,12 @@ Docs: https://aclip-gar.github.io/aclip/checkpoint.html.md"""
 
 # %% auto #0
 __all__ = ['TENSORS', 'CURE', 'FLOATS', 'CheckpointError', 'tensor_digest', 'save_tensors', 'read_meta', 'NoDigestWarning',
-           'check_digest', 'load_tensors', 'unique_state', 'check_names', 'check_numbers', 'load_state']
+           'check_digest', 'load_tensors', 'shared_names', 'unique_state', 'first_names', 'check_names',
+           'check_numbers', 'load_state', 'weights_only', 'read_weights']
 
 # %% ../nbs/52_checkpoint.ipynb #5defe1e3
+import argparse
+import contextlib
 import json
 import os
 import torch
@@ -16,7 +19,7 @@ import warnings
 from hashlib import sha256
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save
 from torch import nn, Tensor
 from .files import SEAL, FileError, parse_json, sealed, unsealed, write_atomic
 
@@ -38,13 +41,6 @@ def tensor_digest(
         if t.numel(): h.update(t.contiguous().flatten().view(torch.uint8).numpy())
     return h.hexdigest()
 
-# %% ../nbs/52_checkpoint.ipynb #45876705
-def _usual_permissions(path:Path):
-    "Permissions as the process's umask asks for them."
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
-
 # %% ../nbs/52_checkpoint.ipynb #1083e185
 def save_tensors(
     path:Path, # file to write, usually .safetensors; folders are made
@@ -55,10 +51,7 @@ def save_tensors(
     path = Path(path)
     content = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     header = {'aclip': json.dumps(sealed({**meta, TENSORS: tensor_digest(content)}))}
-    def write(part):
-        save_file(content, part, metadata=header)
-        _usual_permissions(part)
-    try: return write_atomic(path, write)
+    try: return write_atomic(path, lambda part: part.write_bytes(save(content, header)))
     except (OSError, SafetensorError) as e:
         kept = " The file that was there is untouched." if path.exists() else ""
         raise CheckpointError(f"could not save {path}: {e}.{kept} "
@@ -88,7 +81,7 @@ def _sealed_meta(path:Path)->dict:
     except ValueError as e:
         raise CheckpointError(f"{path}: its header cannot be read ({e}); {CURE}") from e
     if not isinstance(meta, dict) or (SEAL in meta) != (TENSORS in meta):
-        raise CheckpointError(f"{path}: its header is damaged, it is no table with a digest; {CURE}")
+        raise CheckpointError(f"{path}: its header is damaged, no table with a digest; {CURE}")
     if SEAL not in meta: return meta
     return unsealed(meta, f'{path}: its header', CURE, CheckpointError)
 
@@ -135,15 +128,41 @@ def load_tensors(
     return tensors, meta
 
 # %% ../nbs/52_checkpoint.ipynb #30a3db77
+def shared_names(
+    model:nn.Module, # may hold one tensor under several names
+)->list[list[str]]: # of each parameter and persistent buffer all its names
+    "Names of the same tensor, in the order of the first ones."
+    names = {}
+    for name,value in model.state_dict(keep_vars=True).items():
+        has_memory = value.numel() and not value.is_meta
+        memory = (value.device, value.data_ptr()) if has_memory else id(value)
+        key = (memory, value.dtype, value.shape, value.stride())
+        names.setdefault(key, []).append(name)
+    return [*names.values()]
+
+# %% ../nbs/52_checkpoint.ipynb #06dd80cb
 def unique_state(
     model:nn.Module, # may hold one tensor under several names
 )->dict[str,Tensor]: # parameters and persistent buffers, each once, under its first name
     "The state of a model without repeats."
-    state = {}
-    seen = set()
-    for name,value in model.state_dict(keep_vars=True).items():
-        if id(value) not in seen: state[name] = value
-        seen.add(id(value))
+    state = model.state_dict(keep_vars=True)
+    return {names[0]: state[names[0]] for names in shared_names(model)}
+
+# %% ../nbs/52_checkpoint.ipynb #cf69250b
+def first_names(
+    model:nn.Module, # the model that the state is for
+    state:dict[str,Tensor], # its tensors, under any of their names
+    what:str, # how errors call the source of `state`
+)->dict[str,Tensor]: # the same, as from `unique_state`
+    "`CheckpointError` if names of the same tensor hold different numbers."
+    state = dict(state)
+    for first, *others in shared_names(model):
+        for name in others:
+            if name not in state: continue
+            value = state.pop(name)
+            if torch.equal(state.setdefault(first, value), value): continue
+            raise CheckpointError(f"{what}: {first} and {name} hold different numbers, the model "
+                                  "has one tensor for both; use another checkpoint")
     return state
 
 # %% ../nbs/52_checkpoint.ipynb #7d48072d
@@ -197,7 +216,41 @@ def load_state(
 )->nn.Module: # `model`
     "Fill `model`; `CheckpointError` unless every weight is there, fits, is finite and is used."
     own = unique_state(model)
+    state = first_names(model, state, what)
     check_names(own, state, what)
     check_numbers(own, state, what)
     model.load_state_dict(state, strict=False)
     return model
+
+# %% ../nbs/52_checkpoint.ipynb #1e64878c
+@contextlib.contextmanager
+def weights_only():
+    "For a `with` block: `torch.load` reads tensors and plain containers only, whoever calls it."
+    force = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+    never = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+    before = {name: os.environ.pop(name, None) for name in (force, never)}
+    os.environ[force] = '1'
+    try: yield
+    finally:
+        del os.environ[force]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+def read_weights(
+    path:Path, # local file: safetensors, or a PyTorch file of a state dict
+    what:str, # the weights, such as 'I3D weights', for messages
+    advice:str, # what to do, the end of every error
+)->dict: # what the file holds, usually tensors by name
+    "Read a file of weights, executing nothing in it; `CheckpointError` if that fails."
+    path = Path(path)
+    if not path.is_file(): raise CheckpointError(f"{what}: no file {path}. {advice}.")
+    try:
+        if path.suffix == '.safetensors': state = load_file(path)
+        # old training scripts store their arguments beside the weights
+        else:
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                state = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as e:
+        raise CheckpointError(f"{path}: cannot be read as weights, and nothing in it was "
+                              f"executed ({type(e).__name__}). {advice}.") from e
+    if isinstance(state, dict): return state
+    raise CheckpointError(f"{path}: holds a {type(state).__name__}, not weights by name. {advice}.")

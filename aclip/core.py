@@ -12,11 +12,11 @@ import math
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from .models.base import ActivityClassifier
 from .models.two_branch import TwoBranch, fresh_copy
 from .text.image2text import Image2Text
 from .text.lora import lora_view
+from .text.view_state import hold_layers, no_state_left, relate
 
 # %% ../nbs/14_core.ipynb #83f60494
 class ActivityCLIP(TwoBranch):
@@ -78,25 +78,23 @@ def tau(self:ActivityCLIP)->Tensor: # scalar, positive
 def train(self:ActivityCLIP,
     mode:bool=True, # training mode for the text branch
 )->ActivityCLIP: # self
-    "As `TwoBranch.train`; the view shares BatchNorm statistics, so they stay in eval mode too."
+    "As `TwoBranch.train`; layers of the view that change buffers stay in eval mode too."
     TwoBranch.train(self, mode)
-    # A relation from scratch has running statistics of its own.
-    if self.adapt == 'scratch': return self
-    for module in self.text_relation.modules():
-        if isinstance(module, _BatchNorm): module.eval()
+    # A relation from scratch has buffers of its own.
+    if self.adapt == 'lora': hold_layers(self.text_relation)
     return self
 
-# %% ../nbs/14_core.ipynb #2646ef99
+# %% ../nbs/14_core.ipynb #aced4ce1
 @patch
-def text_branch(self:ActivityCLIP,
-    x:Tensor, # the image branch's actor features (B, T, N, D1)
+def relate_text(self:ActivityCLIP,
+    x:Tensor, # features from Image2Text (B, T, N, D1)
     boxes:Tensor, # (B, T, N, 4)
     mask:Tensor=None, # (B, N), True for a real actor
-)->dict[str,Tensor]: # text (B, T, N, D2) and what `classify_text` returns
-    "Actor features -> text-like features -> relation -> scores: all that is trained."
-    text,back = self.image2text(x, None if mask is None else mask[:, None])  # back: width D1
-    y = self.text_relation(back, boxes, mask)
-    return dict(text=text, **self.classify_text(y, mask))
+)->Tensor: # (B, T, N, D1)
+    "The text branch's relation; in training no buffer that it shares changes."
+    if self.training and self.adapt == 'lora':
+        return relate(self.text_relation, x, boxes, mask)
+    return self.text_relation(x, boxes, mask)
 
 # %% ../nbs/14_core.ipynb #4e880443
 @patch
@@ -110,6 +108,32 @@ def classify_text(self:ActivityCLIP,
     if self.text_action is not None: out['action_text'] = self.text_action(y).mean(1)
     return out
 
+# %% ../nbs/14_core.ipynb #2646ef99
+@patch
+def text_branch(self:ActivityCLIP,
+    x:Tensor, # the image branch's actor features (B, T, N, D1)
+    boxes:Tensor, # (B, T, N, 4)
+    mask:Tensor=None, # (B, N), True for a real actor
+)->dict[str,Tensor]: # text (B, T, N, D2) and what `classify_text` returns
+    "Actor features -> text-like features -> relation -> scores: all that is trained."
+    text,back = self.image2text(x, None if mask is None else mask[:, None])  # back: width D1
+    y = self.relate_text(back, boxes, mask)
+    return dict(text=text, **self.classify_text(y, mask))
+
+# %% ../nbs/14_core.ipynb #c9948fa0
+@patch
+def embed(self:ActivityCLIP,
+    frames:Tensor, # (B, T, 3, H, W) uint8, or what `base.embed` takes
+    boxes:Tensor, # (B, T, N, 4) in 0..1
+    mask:Tensor=None, # (B, N), True for a real actor
+)->Tensor: # (B, T, N, D1)
+    "Actor features of the image branch; `ValueError` if the base leaves state on its relation."
+    if getattr(self, 'embed_is_checked', False): return self.base.embed(frames, boxes, mask)
+    with no_state_left(self.relation, f'{type(self.base).__name__}.embed'):
+        x = self.base.embed(frames, boxes, mask)
+    self.embed_is_checked = True
+    return x
+
 # %% ../nbs/14_core.ipynb #4cdb8333
 @patch
 def forward(self:ActivityCLIP,
@@ -119,12 +143,22 @@ def forward(self:ActivityCLIP,
 )->dict[str,Tensor]: # activity (B, G), action (B, N, K), and the scores of each branch
     "Both branches and the sum of their activity scores; actions come from the image branch."
     with torch.no_grad():
-        x = self.base.embed(frames, boxes, mask)
+        x = self.embed(frames, boxes, mask)
         y = self.relation(x, boxes, mask)
         activity_image,action = self.base.classify(y, mask)
     out = self.text_branch(x, boxes, mask)
     activity = activity_image + out['activity_text']
     return dict(activity=activity, action=action, activity_image=activity_image, **out)
+
+# %% ../nbs/14_core.ipynb #5d47e31a
+def check_interactions(
+    relation:nn.Module, # a relation module
+):
+    "Raise a ValueError where a relation has no method `interactions`."
+    if hasattr(relation, 'interactions'): return
+    raise ValueError(f"{type(relation).__name__} has no maps of which actors attend to which; "
+                     "give it a method interactions(x, boxes, mask) that returns a dict of maps "
+                     "(B, N, N) whose rows sum to 1")
 
 # %% ../nbs/14_core.ipynb #5a1e36e4
 @patch
@@ -136,17 +170,7 @@ def interactions(self:ActivityCLIP,
     "How much each actor attends to each other, in both branches (Fig. 6); rows sum to 1."
     check_interactions(self.relation)
     with torch.no_grad():
-        x = self.base.embed(frames, boxes, mask)
+        x = self.embed(frames, boxes, mask)
         _,back = self.image2text(x, None if mask is None else mask[:, None])
         return dict(image=self.relation.interactions(x, boxes, mask),
                     text=self.text_relation.interactions(back, boxes, mask))
-
-# %% ../nbs/14_core.ipynb #5d47e31a
-def check_interactions(
-    relation:nn.Module, # a relation module
-):
-    "Raise a ValueError where a relation has no method `interactions`."
-    if hasattr(relation, 'interactions'): return
-    raise ValueError(f"{type(relation).__name__} has no maps of which actors attend to which; "
-                     "give it a method interactions(x, boxes, mask) that returns a dict of maps "
-                     "(B, N, N) whose rows sum to 1")

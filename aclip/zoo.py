@@ -18,6 +18,7 @@ from .checkpoint import CheckpointError, check_names, load_state, load_tensors
 from .checkpoint import save_tensors, unique_state
 from .config import METHODS, Config
 from .data.rules import TABLE, check_values
+from .models.backbone import ActorFeatures
 from .models.base import BaseNet
 from .models.features import FEATURES, RANDOM, Weights, create_features
 from .models.fusion import LateFusion
@@ -64,8 +65,10 @@ def check_step(
 def check_model(
     config:Config, # what is to be built
 ):
-    "Build a model without numbers; raises what `create_model` would raise."
-    with torch.device('meta'): create_model(config)
+    "Build a model without numbers; raises what `create_model` would raise, or its backbone."
+    with torch.device('meta'): model = create_model(config)
+    for features in model.modules():
+        if isinstance(features, ActorFeatures): features.check_frames(config.size)
 
 # %% ../nbs/51_zoo.ipynb #de7a69b9
 def save_model(
@@ -126,7 +129,8 @@ def _entries(config, keys):
 # %% ../nbs/51_zoo.ipynb #63add305
 def _differences(a, b, keys):
     "Entries in which two configurations differ, as (name, value, value)."
-    a, b = _entries(a, keys), _entries(b, keys)
+    a = _entries(a, keys)
+    b = _entries(b, keys)
     return [(k, a.get(k), b.get(k)) for k in {**a, **b} if a.get(k) != b.get(k)]
 
 # %% ../nbs/51_zoo.ipynb #41f39b77

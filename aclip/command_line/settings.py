@@ -31,8 +31,8 @@ def tiny_settings(
     model = settings.get('model', {})
     preset = json.loads(json.dumps(TINY))
     if model.get('method') == 'series': del preset['model']['text']
-    if model.get('features') != 'boxes':
-        base = resolve('models.registry:BASES')[model.get('model', 'arg')]
+    base = resolve('models.registry:BASES').get(model.get('model', 'arg'))
+    if base and model.get('features') != 'boxes':
         preset['model']['relation'] = dict(base.small)
     return preset
 

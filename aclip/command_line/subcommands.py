@@ -9,8 +9,10 @@ __all__ = ['CLIPS', 'TRAIN', 'COMMANDS', 'Command', 'relation_groups', 'chosen_m
 
 # %% ../../nbs/20c_command_line.subcommands.ipynb #6fd0253c
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from .options import Group, resolve
+from .paths import (frames_folder, input_file, input_folder, output_file,
+                                      output_folder, weights_file, work_folder)
 
 # %% ../../nbs/20c_command_line.subcommands.ipynb #0c8718f4
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Command:
     groups:tuple # `Group`s
     text:str='' # 'module:name' of a function from the result to text; '': the result prints itself
     shared:bool=False # may several processes share the work?
+    # place of each setting that is a path -> its check
+    paths:dict = field(default_factory=dict)
 
 CLIPS = Group('data', 'data.source:ClipSource', 'source')
 TRAIN = (
@@ -47,37 +51,44 @@ COMMANDS = dict(
         'the method at work on a drawn world, in minutes, with a report',
         'evidence.demo:demo',
         (Group('demo', 'evidence.demo:demo', 'demo', skip=('training',)),),
-        'evidence.demo:demo_text'),
+        'evidence.demo:demo_text', paths={'demo/out': output_folder}),
     doctor=Command(
         'examine a dataset folder, clip by clip; exit status 1 if anything is broken',
         'data.doctor:doctor',
-        (Group('data', 'data.doctor:doctor', rename=(('root', 'data'),)),)),
+        (Group('data', 'data.doctor:doctor', rename=(('root', 'data'),)),),
+        paths={'root': input_folder}),
     world=Command(
         'draw a small synthetic dataset',
         'data.synthetic:draw_world',
         (Group('world', 'data.synthetic:make_world', rename=(('root', 'out'),)),),
-        'data.synthetic:world_text'),
+        'data.synthetic:world_text', paths={'root': output_folder}),
     features=Command(
         'run the frozen image branch over all frames, once, and store its output',
         'train.features:store_features',
         (CLIPS, Group('store', 'train.features:store_features')),
-        'train.features:features_text', shared=True),
+        'train.features:features_text', shared=True,
+        paths={'source/data': input_folder, 'model': input_file, 'out': output_folder}),
 )
 
 # %% ../../nbs/20c_command_line.subcommands.ipynb #e7fe35f3
 COMMANDS |= dict(
     train=Command(
         'train any of the three steps',
-        'train.steps:train', TRAIN, 'train.steps:train_text', shared=True),
+        'train.steps:train', TRAIN, 'train.steps:train_text', shared=True,
+        paths={'source/data': input_folder, 'start_from': input_file,
+               'weights/backbone_weights': weights_file, 'weights/i3d_weights': input_file,
+               'store': work_folder, 'out': output_folder}),
     evaluate=Command(
         'MCA, MPCA and confusion matrix of a checkpoint',
         'evaluate.evaluation:evaluate',
         (CLIPS, Group('evaluation', 'evaluate.evaluation:evaluate')),
-        'evaluate.evaluation:evaluation_text', shared=True),
+        'evaluate.evaluation:evaluation_text', shared=True,
+        paths={'source/data': input_folder, 'model': input_file, 'out': output_folder}),
     predict=Command(
         'activity and actions for frames of your own',
         'evaluate.predict:predict',
-        (Group('input', 'evaluate.predict:predict'),), 'evaluate.predict:predict_text'),
+        (Group('input', 'evaluate.predict:predict'),), 'evaluate.predict:predict_text',
+        paths={'model': input_file, 'frames': frames_folder, 'boxes': input_file}),
 )
 
 # %% ../../nbs/20c_command_line.subcommands.ipynb #6390e5e6
@@ -85,23 +96,28 @@ COMMANDS |= {
     'text-bank': Command(
         "encode the action labels with CLIP's text encoder, once",
         'text.teachers:make_bank',
-        (Group('bank', 'text.teachers:make_bank'),), 'text.teachers:bank_text'),
+        (Group('bank', 'text.teachers:make_bank'),), 'text.teachers:bank_text',
+        paths={'out': output_file}),
     'label-errors': Command(
         'list clips whose label is improbable for trained models',
         'evaluate.label_errors:find_label_errors',
         (CLIPS, Group('models', 'evaluate.label_errors:find_label_errors')),
-        'evaluate.label_errors:errors_text'),
+        'evaluate.label_errors:errors_text',
+        paths={'source/data': input_folder, 'model': input_file}),
     'table': Command(
         'run a table of the paper with seeds, and show it beside the printed one',
         'evidence.experiments:run_table',
         (Group('table', 'evidence.experiments:run_table', skip=('setup',)),
          Group('setup', 'evidence.setups:setup_for', 'setup',
                only=('features', 'protocol', 'teacher'))),
-        'evidence.summary:table_text'),
+        'evidence.summary:table_text',
+        paths={'data': input_folder, 'backbone_weights': weights_file, 'out': work_folder,
+               'results': output_file}),
     'bench': Command(
         'time aclip beside the plain implementation on this machine',
         'evidence.bench:run_bench',
-        (Group('bench', 'evidence.bench:run_bench'),), 'evidence.bench:bench_text'),
+        (Group('bench', 'evidence.bench:run_bench'),), 'evidence.bench:bench_text',
+        paths={'results': output_file}),
     'params': Command(
         "every count of parameters in the paper's tables, beside ours",
         'evidence.params:count_params', (), 'evidence.params:params_text'),
@@ -127,9 +143,10 @@ def chosen_model(
 )->str: # key of `BASES`
     "The base model that is asked for."
     p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    p.add_argument('--model', default=settings.get('model', {}).get('model', 'arg'))
+    given = settings.get('model', {})
+    p.add_argument('--model', default=given.get('model') if isinstance(given, dict) else None)
     model = p.parse_known_args(argv)[0].model
-    return model if model in resolve('models.registry:BASES') else 'arg'
+    return model if model in [*resolve('models.registry:BASES')] else 'arg'
 
 # %% ../../nbs/20c_command_line.subcommands.ipynb #9f843339
 def command_groups(

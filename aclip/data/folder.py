@@ -80,6 +80,9 @@ def list_frames(
     folder:Path, # folder of .jpg, .jpeg or .png files
 )->list: # their paths in time order
     "List the frames of a video; `DataError` for an empty folder or two frames of one number."
+    if Path(folder).is_file():
+        raise DataError(f'{folder}: is a file. Expected a folder of numbered frames. Split a video '
+                        f'first: mkdir frames, then ffmpeg -i {folder} -q:v 2 frames/%05d.jpg')
     if not Path(folder).is_dir():
         raise DataError(f'{folder}: no such folder. Expected the frames of a video.')
     images = [f for f in Path(folder).iterdir() if is_frame_file(f)]

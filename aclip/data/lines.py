@@ -16,7 +16,8 @@ from ..files import read_text
 def read_lines(
     path:Path, # a text file with one record per line
     # for the error message: what should be there, and what to do
-    expected:str='the file of the official layout there. Copy it there, or choose other videos',
+    expected:str='the file of the official layout there. Copy it there, or use only the '
+                 'videos on disk, as of a drawn world: frames="available" (--available)',
 )->list: # pairs (`file:number`, line) of the lines that are not blank
     "Read a text annotation file; `DataError` if it cannot be read."
     try: text = read_text(path)

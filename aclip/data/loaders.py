@@ -13,11 +13,12 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.torch_core import default_device
-from fastcore.basics import patch
+from fastcore.basics import chunked, noop, patch
 from functools import partial
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 from .clips import Clip, DataError, random_frames, read_frame, spread_frames
+from .workers import WORKERS_ADVICE, LoaderError, clear_worker_errors
 
 # %% ../../nbs/62_data.loaders.ipynb #bdb8c57a
 class ClipDataset(Dataset):
@@ -106,26 +107,89 @@ def collate(
 
 # %% ../../nbs/62_data.loaders.ipynb #f0bddd38
 class ClipLoader(DataLoader):
-    "A loader of clips that draws all frames of an epoch at its start."
-    def get_idxs(self):
-        "Numbers of clips in the order of this epoch, each with the positions of its frames."
+    "A loader that draws all frames of an epoch at its start and checks that every clip comes."
+    def __init__(self,
+        *args, # a `ClipDataset`, as for fastai's `DataLoader`
+        after_batch=noop, # function of a batch, such as `BoxAugment`
+        timeout:float=300, # seconds without a batch after which it gives up
+        **kwargs, # as for fastai's `DataLoader`
+    ):
+        super().__init__(*args, timeout=timeout, **kwargs)
+        self.augment = after_batch
+    def draw(self)->list: # (number, positions in its window) of each clip
+        "The clips of this epoch in their order, each with its frames."
         ds = self.dataset
         return [(i, ds.positions(ds.clips[i])) for i in super().get_idxs()]
+    def get_idxs(self):
+        "As `draw`; the batches that this epoch has to yield are kept for `check_batch`."
+        draws = self.draw()
+        self.batches = [[i for i, _ in part] for part in chunked(draws, self.bs, self.drop_last)]
+        return draws
     def create_item(self,
         s:tuple, # number of a clip and positions in its window
     )->tuple: # an item of `ClipDataset`
         "Read a clip."
         return self.dataset.item(*s)
-    def new(self,
-        *args, # a dataset, as for fastai's `new`
-        **kwargs, # options that differ from this loader's
-    )->'ClipLoader': # of the same clips, unless a dataset is given
-        "Another loader with the same draws; the state of `random` does not change."
-        state = random.getstate()
-        try: loader = super().new(*args, **kwargs)
-        finally: random.setstate(state)
-        loader.rng.setstate(self.rng.getstate())
-        return loader
+
+# %% ../../nbs/62_data.loaders.ipynb #8604b239
+@patch
+def new(self:ClipLoader,
+    *args, # a dataset, as for fastai's `new`
+    **kwargs, # options that differ from this loader's
+)->ClipLoader: # of the same clips, unless a dataset is given
+    "Another loader with the same draws; the state of `random` does not change."
+    state = random.getstate()
+    kwargs.setdefault('after_batch', self.augment)
+    try: loader = super(ClipLoader, self).new(*args, **kwargs)
+    finally: random.setstate(state)
+    loader.rng.setstate(self.rng.getstate())
+    return loader
+
+# %% ../../nbs/62_data.loaders.ipynb #0ad28141
+@patch
+def create_batches(self:ClipLoader,
+    samples, # numbers of clips with their positions, the share of this process
+): # yields (numbers of clips, batch)
+    "Read batches; in a worker process their tensors are in shared memory."
+    for part in chunked(samples, self.bs, self.drop_last):
+        pairs = [(i, self.do_item((i, positions))) for i, positions in part]
+        # fastai makes None of an item that is skipped
+        read = [pair for pair in pairs if pair[1] is not None]
+        if not read: continue
+        batch = self.do_batch([item for _, item in read])
+        if get_worker_info() is not None:
+            for tensor in batch: tensor.share_memory_()
+        yield [i for i, _ in read], batch
+
+# %% ../../nbs/62_data.loaders.ipynb #3a479af5
+@patch
+def check_batch(self:ClipLoader,
+    expected:list, # numbers of clips
+    found:list, # numbers of clips that came
+):
+    "`LoaderError` unless both are the same clips."
+    if expected == found: return
+    missing = [i for i in expected if i not in found] or expected
+    names = ', '.join(self.dataset.clips[i].name for i in missing[:3])
+    more = f' and {len(missing) - 3} more' if missing[3:] else ''
+    raise LoaderError(f'{len(missing)} of {len(expected)} clips did not come from the loader: '
+                      f'{names}{more}. {WORKERS_ADVICE}')
+
+# %% ../../nbs/62_data.loaders.ipynb #908af257
+@patch
+def __iter__(self:ClipLoader): # yields batches as `collate` makes them
+    "The batches of an epoch; `LoaderError` unless every clip comes."
+    self.fake_l.timeout = self.timeout if self.fake_l.num_workers else 0
+    found = []
+    expected = None
+    with clear_worker_errors():
+        for numbers, batch in super(ClipLoader, self).__iter__():
+            # another pass may begin before this one ends
+            expected = expected or self.batches
+            self.check_batch(expected[len(found)], numbers)
+            found.append(numbers)
+            yield self.augment(batch)
+    self.check_batch(sum(expected or self.batches, []), sum(found, []))
 
 # %% ../../nbs/62_data.loaders.ipynb #fdd49eb8
 def check_not_empty(

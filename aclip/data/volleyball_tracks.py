@@ -6,11 +6,13 @@ Docs: https://aclip-gar.github.io/aclip/data.volleyball_tracks.html.md"""
 
 # %% auto #0
 __all__ = ['SAFE_TYPES', 'SAFE_NAMES', 'Track', 'parse_track', 'read_track_file', 'visible_players', 'boxes_at', 'track_boxes',
-           'encode_latin1', 'numpy_names', 'SafeUnpickler', 'load_tracks', 'iou', 'match_boxes', 'stack_tracks',
-           'pickle_boxes']
+           'encode_latin1', 'ArrayType', 'empty_array', 'numpy_scalar', 'number_type', 'numpy_names', 'SafeUnpickler',
+           'check_memory', 'load_tracks', 'iou', 'match_boxes', 'stack_tracks', 'pickle_boxes']
 
 # %% ../../nbs/64_data.volleyball_tracks.ipynb #fd593bb4
+import io
 import pickle
+import pickletools
 import numpy as np
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -120,21 +122,53 @@ def encode_latin1(
     return text.encode('latin1')
 
 # %% ../../nbs/64_data.volleyball_tracks.ipynb #fb0a1847
+class ArrayType:
+    "Takes the place of `numpy.ndarray`: a name that is passed on and never called."
+    def __new__(cls, *args): raise DataError('the pickle makes an array of any size. '
+                                             'Expected tracks. Copy the file again.')
+
+def empty_array(
+    kind:type, # `ArrayType`
+    shape:tuple, # as numpy's own pickles have it; not used
+    code:bytes, # not used
+)->np.ndarray: # without elements; the pickle fills it
+    "An array of no size, in place of numpy's `_reconstruct`."
+    return np.empty(0)
+
+def numpy_scalar(
+    dtype:np.dtype, # its type
+    data:bytes, # its value; numpy would make any size of zeros without it
+): # a numpy scalar
+    "A number, in place of numpy's `scalar`."
+    # text in files of Python 2
+    if isinstance(data, str): data = data.encode('latin1')
+    return np.frombuffer(data, dtype, 1)[0]
+
+def number_type(
+    *code, # as for `numpy.dtype`
+)->np.dtype: # of numbers
+    "A type of numbers; an array of objects could be of any size."
+    dtype = np.dtype(*code)
+    if dtype.hasobject: raise DataError('the pickle has an array of objects. Expected numbers.')
+    return dtype
+
+# %% ../../nbs/64_data.volleyball_tracks.ipynb #e94cddf0
 def numpy_names()->dict: # (module, name) -> function
     "Functions that numpy's pickles call, under their names before and since numpy 2."
     array = np.zeros(1)
     names = {}
     for core in ('numpy.core', 'numpy._core'):
-        names[f'{core}.multiarray', '_reconstruct'] = array.__reduce__()[0]
-        names[f'{core}.multiarray', 'scalar'] = array[0].__reduce__()[0]
+        names[f'{core}.multiarray', '_reconstruct'] = empty_array
+        names[f'{core}.multiarray', 'scalar'] = numpy_scalar
         names[f'{core}.numeric', '_frombuffer'] = array.__reduce_ex__(5)[0]
     return names
 
 # %% ../../nbs/64_data.volleyball_tracks.ipynb #f9a602f3
-SAFE_TYPES = tuple, list, dict, set, frozenset, int, float, bool, str
+# not str: the text of lists in lists can be exponentially long
+SAFE_TYPES = tuple, list, dict, set, frozenset, int, float, bool
 SAFE_NAMES = {
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
+    ('numpy', 'ndarray'): ArrayType,
+    ('numpy', 'dtype'): number_type,
     ('_codecs', 'encode'): encode_latin1,
     **numpy_names(),
     **{(module, t.__name__): t for module in ('builtins', '__builtin__') for t in SAFE_TYPES}}
@@ -152,13 +186,27 @@ class SafeUnpickler(pickle.Unpickler):
                         'builtin containers only. It may try to run code: do not open it '
                         'elsewhere, get the file from its source again.')
 
+# %% ../../nbs/64_data.volleyball_tracks.ipynb #6f2990e3
+def check_memory(
+    data:bytes, # a pickle
+):
+    "`DataError` for a pickle that asks for more memory than its size explains."
+    # reads every instruction, and stops at a length that is longer than the file
+    for instruction, value, _ in pickletools.genops(data):
+        # numbers of stored objects, each of which takes at least one byte
+        if 'PUT' in instruction.name and int(value) > len(data):
+            raise DataError(f'the pickle numbers an object {value}, with {len(data)} bytes in all. '
+                            'Expected tracks. Copy the file again.')
+
 # %% ../../nbs/64_data.volleyball_tracks.ipynb #b95ca465
 def load_tracks(
     path:Path, # tracks_normalized.pkl
 )->dict: # (video, target) -> frame -> boxes (n, 4) as y1 x1 y2 x2 in 0..1
     "Load a track pickle without running code; `DataError` if it is missing, damaged or unsafe."
     try:
-        with open(path, 'rb') as f: tracks = SafeUnpickler(f, encoding='latin1').load()
+        data = Path(path).read_bytes()
+        check_memory(data)
+        tracks = SafeUnpickler(io.BytesIO(data), encoding='latin1').load()
     except DataError as e: raise DataError(f'{path}: {e}') from None
     except Exception as e:
         raise DataError(f'{path}: cannot be read ({type(e).__name__}: {e}). '

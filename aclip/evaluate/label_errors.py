@@ -27,7 +27,8 @@ def find_label_errors(
     names = [clip.name for clip in source.read(split, config)]
     probabilities = scores['activity'].softmax(-1)
     rows = []
-    for name, label, p in zip(names, scores['activity_true'].tolist(), probabilities):
+    labels = scores['activity_true'].tolist()
+    for name, label, p in zip(names, labels, probabilities, strict=True):
         rows.append(dict(clip=name,
                          label=config.activities[label],
                          p_label=round(p[label].item(), 4),

@@ -66,7 +66,7 @@ def forward_in_one_pass(
     mask:Tensor=None, # (B, N), True for a real actor
 )->dict[str,Tensor]: # what the model returns
     "As `ActivityCLIP.forward`, with one pass through the relation; for use without gradients."
-    x = model.base.embed(frames, boxes, mask)
+    x = model.embed(frames, boxes, mask)
     text,back = model.image2text(x, None if mask is None else mask[:, None])
     y_image,y_text = relate_both(model.text_relation, x, back, boxes, mask)
     activity_image,action = model.base.classify(y_image, mask)

@@ -29,6 +29,7 @@ from ..data.source import ClipSource
 from .bench_relations import (FULL, N_ACTORS, QUICK, Sizes, bench_growth,
                                             bench_one_pass, bench_relations)
 from .timing import peak_memory, product_rate, row, time_training
+from ..data.ownership import check_output, json_with
 from ..files import commit_id, machine_info, make_folder, write_json
 from ..models.registry import BASES
 from ..train.extract import on_store
@@ -207,10 +208,13 @@ def write_bench(
 def run_bench(
     quick:bool=False, # smaller sizes, for a first impression in less than a minute
     results:Path=None, # JSON file to write; None: no file
+    overwrite:bool=False, # replace a file that is not of a benchmark
     progress:bool=True, # print the name of each part
 )->dict: # as from `bench`
     "Time aclip beside the plain implementations on this machine, and keep the result."
-    if results is not None: make_folder(Path(results).parent)
+    if results is not None:
+        check_output(results, json_with('sizes', 'rows', 'machine'), 'a benchmark', overwrite)
+        make_folder(Path(results).parent)
     result = bench(QUICK if quick else FULL, progress)
     if results is not None: write_bench(result, results)
     return result

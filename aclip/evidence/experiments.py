@@ -22,7 +22,7 @@ from .results import run_changes, write_results
 from .summary import run_key, summaries
 from .tables import TABLES, Ensemble, Run
 from .setups import SETUPS, Setup, setup_for
-from ..files import commit_id, machine_info, make_folder, sealed, write_json
+from ..files import check_writable, commit_id, machine_info, make_folder, sealed, write_json
 from ..models.features import Weights
 from ..text.teachers import load_teacher
 from ..train.recipes import RECIPES
@@ -285,8 +285,8 @@ def run_table(
 )->list[dict]: # a summary for each row
     "Run a table of the paper with seeds, and show it beside the printed one."
     if not (data or show):
-        raise ValueError('a table is run on data: give the folder of the dataset by --data, '
-                         'or give --show')
+        raise ValueError('a table is run on data: give its folder by --data, or give --show')
+    if not show: check_writable(out)
     source = ClipSource(data, available=available, workers=workers) if data else None
     chosen = setup_for(**setup, **dict(dataset=source.dataset.name) if source else {})
     return table(which, out, None if show else source, chosen, seeds, rows, results,

@@ -11,9 +11,10 @@ __all__ = ['Backbone', 'crop_actors', 'numbered_boxes', 'ActorFeatures', 'Person
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
+from functools import partial
 from pathlib import Path
 from torch import Tensor, nn
-from ..checkpoint import CheckpointError
+from ..checkpoint import CheckpointError, read_weights, weights_only
 from ..data.crops import crop_people
 from ..layers import init_linear
 
@@ -41,10 +42,23 @@ class Backbone(nn.Module):
     def forward(self,
         frames:Tensor, # (M, 3, H, W), uint8 0..255
     )->Tensor: # (M, C, h, w)
-        "Scale pixels, run the net, join the maps."
-        first,*rest = self.net((frames - self.mean)/self.std)
+        "Scale pixels, run the net, join the maps; `ValueError` for a size it cannot take."
+        first,*rest = self.maps((frames - self.mean)/self.std)
         resize = dict(size=first.shape[-2:], mode='bilinear', align_corners=True)
         return torch.cat([first, *(F.interpolate(m, **resize) for m in rest)], 1)
+
+# %% ../../nbs/09_models.backbone.ipynb #723c8221
+def _create_net(name, out_indices, **options):
+    "A timm feature extractor that takes frames of any size, where timm's model can."
+    import timm
+    create = partial(timm.create_model, name, features_only=True, out_indices=out_indices)
+    state = torch.get_rng_state()
+    try: return create(dynamic_img_size=True, **options)
+    except TypeError as e:
+        if 'dynamic_img_size' not in str(e): raise
+    # numbers that were drawn before the error are drawn again
+    torch.set_rng_state(state)
+    return create(**options)
 
 # %% ../../nbs/09_models.backbone.ipynb #af8a3ed0
 def _timm_features(name, out_indices, pretrained, weights):
@@ -53,10 +67,11 @@ def _timm_features(name, out_indices, pretrained, weights):
     if not timm.is_model(name):
         similar = ', '.join(timm.list_models(f'*{name[:4]}*')[:5]) or 'none'
         raise ValueError(f"timm has no model {name!r}; similar: {similar}")
-    make = lambda **kw: timm.create_model(name, features_only=True, out_indices=out_indices, **kw)
+    make = partial(_create_net, name, out_indices)
     if weights is not None: return _from_file(make, name, weights)
-    try: return make(pretrained=pretrained)
-    except IndexError as e:
+    try:
+        with weights_only(): return make(pretrained=pretrained)
+    except (IndexError, AssertionError) as e:
         raise ValueError(f"{name} has no feature map {out_indices}; give indices from 0 (finest), "
                          "or negative ones from the end") from e
     except OSError as e:
@@ -66,16 +81,24 @@ def _timm_features(name, out_indices, pretrained, weights):
             "random weights (pretrained=False, --no-pretrained)") from e
 
 # %% ../../nbs/09_models.backbone.ipynb #771a685f
+def _backbone_state(name, weights):
+    "Weights by name from a local file; nothing in it is executed."
+    from timm.models import clean_state_dict
+    advice = f"Give a safetensors or .pth file of timm's {name}"
+    state = read_weights(weights, 'backbone weights', advice)
+    # where training scripts put the weights, averaged ones first
+    places = ('state_dict_ema', 'model_ema', 'state_dict', 'model')
+    inner = next((state[k] for k in places if state.get(k) is not None), state)
+    return clean_state_dict(inner)
+
 def _from_file(make, name, weights):
-    "A timm feature extractor with all its weights from a local file; nothing in it is executed."
-    if not Path(weights).is_file():
-        raise CheckpointError(f"backbone weights: no file {weights}; "
-                              f"give the path of a safetensors or .pth file of timm's {name}")
+    "A timm feature extractor with all its weights from a local file."
+    state = _backbone_state(name, weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fresh = make(pretrained=False)
         torch.manual_seed(0)
-        try: net = make(pretrained=True, pretrained_cfg_overlay=dict(file=str(weights)))
+        try: net = make(pretrained=True, pretrained_cfg_overlay=dict(state_dict=state))
         except Exception as e:
             raise CheckpointError(
                 f"{weights}: cannot be read as weights of timm's {name} ({e})") from e
@@ -85,6 +108,41 @@ def _from_file(make, name, weights):
         raise CheckpointError(f"{weights} is not of timm's {name}: "
                               f"{len(left)} of its weights are not in it, such as {left[0]}")
     return net
+
+# %% ../../nbs/09_models.backbone.ipynb #723d66d0
+@patch
+def maps(self:Backbone,
+    pixels:Tensor, # (M, 3, H, W), scaled
+)->list[Tensor]: # feature maps (M, C, h, w)
+    "The net's maps, channels first; `ValueError` for a size that it cannot take."
+    try: maps = self.net(pixels)
+    except (AssertionError, RuntimeError):
+        self.check_size(pixels.shape[-2:])
+        raise
+    channels_last = str(getattr(self.net, 'output_fmt', '')).endswith('NHWC')
+    return [m.permute(0, 3, 1, 2).contiguous() for m in maps] if channels_last else maps
+
+# %% ../../nbs/09_models.backbone.ipynb #11c856af
+@patch
+@torch.no_grad()
+def check_size(self:Backbone,
+    size:tuple, # (height, width) of frames
+):
+    "`ValueError` if the net cannot take frames of a size."
+    height, width = size
+    with torch.device('meta'):
+        net = _create_net(self.name, self.out_indices, pretrained=False).eval()
+        frame = torch.zeros(1, 3, height, width)
+    try: net(frame)
+    except (AssertionError, RuntimeError) as e:
+        # some layers need numbers, so their net cannot be tried
+        if isinstance(e, NotImplementedError) or 'meta' in str(e): return
+        native = ' x '.join(map(str, net.pretrained_cfg['input_size'][1:]))
+        reason = str(e).rstrip('.') or 'a layer needs another size'
+        raise ValueError(f"backbone {self.name} cannot take pictures of {height} x {width} (height "
+                         f"x width): {reason}. Choose another size (--size, for actors' crops "
+                         f"--crop; it was made for {native}), or a backbone that takes any size, "
+                         "such as inception_v3 or resnet18") from e
 
 # %% ../../nbs/09_models.backbone.ipynb #c4536945
 def crop_actors(
@@ -152,6 +210,14 @@ def crop(self:ActorFeatures,
     "The crops of a few frames."
     return crop_actors(self.backbone(frames), boxes, self.size)
 
+# %% ../../nbs/09_models.backbone.ipynb #7cb27615
+@patch
+def check_frames(self:ActorFeatures,
+    size:tuple, # (height, width) of frames
+):
+    "`ValueError` for frames that the backbone cannot take."
+    self.backbone.check_size(size)
+
 # %% ../../nbs/09_models.backbone.ipynb #cb5b75d4
 class PersonFeatures(ActorFeatures):
     "Frames and boxes -> one vector per actor and frame, from a crop of each person."
@@ -179,3 +245,9 @@ class PersonFeatures(ActorFeatures):
         "The backbone's map of each person in a few frames."
         people = crop_people(frames, boxes, self.size).flatten(0, 1)
         return self.backbone(people).flatten(1).unflatten(0, boxes.shape[:2])
+
+    def check_frames(self,
+        size:tuple, # (height, width) of frames; any, because the backbone takes crops
+    ):
+        "`ValueError` for crops that the backbone cannot take."
+        self.backbone.check_size((self.size, self.size))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from fastcore.basics import patch
 from pathlib import Path
 from torch import Tensor
-from ..checkpoint import FLOATS, CheckpointError, load_tensors, save_tensors
+from ..checkpoint import FLOATS, CheckpointError, load_tensors, save_tensors, weights_only
 from ..data.rules import LABELS, TABLE, TEMPERATURE, TEXT, Rule, check_values, listed
 
 # %% ../../nbs/04_text.bank.ipynb #9a07a17c
@@ -75,7 +75,7 @@ def check_features(
     if features.dtype not in FLOATS:
         raise BankError(f"features are {features.dtype}; give floating-point numbers")
     if features.is_meta: return
-    lengths = features.double().norm(dim=-1)
+    lengths = features.float().norm(dim=-1)
     # bfloat16 keeps lengths to half a percent; NaN and infinity have no length of 1
     wrong = ~((lengths - 1).abs() < .01)
     if wrong.any():
@@ -144,7 +144,7 @@ def load_open_clip(
     if ':' not in model: check_clip_name(model, pretrained)
     tag = open_clip.get_pretrained_cfg(model.replace('/', '-'), pretrained) if pretrained else {}
     try:
-        clip = open_clip.create_model(
+        with weights_only(): clip = open_clip.create_model(
             model, pretrained, load_weights=bool(pretrained), require_pretrained=bool(pretrained),
             force_quick_gelu=tag.get('quick_gelu', False), weights_only=True, cache_dir=cache_dir)
         return clip, open_clip.get_tokenizer(model, cache_dir=cache_dir)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 import aclip
+from ..data.ownership import check_output
+from ..files import make_folder
 from .bank import PROMPTS, BankError, TextBank
 
 # %% ../../nbs/40_text.teachers.ipynb #67e289af
@@ -66,8 +68,11 @@ def make_bank(
     clip:str='ViT-B-32', # open_clip model
     pretrained:str='openai', # open_clip tag, a local weights file, or 'none' for random weights
     labels:list[str]=None, # action labels; None: the nine of Volleyball
+    overwrite:bool=False, # replace a file that is not a text bank
 )->dict: # file, labels, prompts, width, tau, source; JSON-ready
     "Encode the action labels with CLIP's text encoder, once, and save them."
+    check_output(out, TextBank.load, 'a text bank', overwrite)
+    make_folder(Path(out).parent)
     if labels is None: labels = tiny_bank().labels
     bank = TextBank.build(labels, clip, None if pretrained == 'none' else pretrained, PROMPTS)
     bank.save(out)

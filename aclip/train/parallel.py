@@ -32,9 +32,9 @@ class ShareLoader(ClipLoader):
     )->int: # clips in the whole batch
         "How many clips all processes together have in a batch."
         return min(self.whole_bs, self.n - i*self.whole_bs)
-    def get_idxs(self):
+    def draw(self):
         "Of each batch this process's part, with clips repeated where it does not divide evenly."
-        whole = super().get_idxs()
+        whole = super().draw()
         mine = []
         for i in range(len(self)):
             batch = whole[i*self.whole_bs:][:self.rows(i)]
