@@ -47,7 +47,8 @@ def output_file(
     "`FileError` unless a file of this name can be written."
     if Path(path).is_dir():
         raise FileError(f"{path}: is a folder; give the name of a file")
-    check_writable(Path(path).parent)
+    try: check_writable(Path(path).parent)
+    except FileError as e: raise FileError(f"{path}: cannot be written; {e}") from e
 
 # %% ../../nbs/20e_command_line.paths.ipynb #42b9be52
 def frames_folder(
