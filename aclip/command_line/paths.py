@@ -23,6 +23,7 @@ def input_folder(
     if not Path(path).is_dir():
         raise FileError(f"{path}: is a file; give the path of a folder")
 
+# %% ../../nbs/20e_command_line.paths.ipynb #20f8b32c
 def input_file(
     path:Path, # as given
 ):
@@ -32,19 +33,22 @@ def input_file(
     if not Path(path).is_file():
         raise FileError(f"{path}: is a folder; give the path of a file")
 
+# %% ../../nbs/20e_command_line.paths.ipynb #e3c2a1a0
 def output_folder(
     path:Path, # as given
 ):
     "`FileError` unless files can be written into this folder, which need not be there."
     check_writable(path)
 
+# %% ../../nbs/20e_command_line.paths.ipynb #246eec16
 def output_file(
     path:Path, # as given
 ):
     "`FileError` unless a file of this name can be written."
     if Path(path).is_dir():
         raise FileError(f"{path}: is a folder; give the name of a file")
-    check_writable(Path(path).parent)
+    try: check_writable(Path(path).parent)
+    except FileError as e: raise FileError(f"{path}: cannot be written; {e}") from e
 
 # %% ../../nbs/20e_command_line.paths.ipynb #42b9be52
 def frames_folder(
@@ -55,6 +59,7 @@ def frames_folder(
     raise FileError(f"{path}: is a file, but a folder of numbered frames is expected; split a "
                     f"video first: mkdir frames, then ffmpeg -i {path} -q:v 2 frames/%05d.jpg")
 
+# %% ../../nbs/20e_command_line.paths.ipynb #de7b83d4
 def weights_file(
     path:Path, # as given
 ):
@@ -62,6 +67,7 @@ def weights_file(
     if str(path) == 'tiny' or Path(path).is_file(): return
     raise FileError(f"no file {path}; give the path of a file of weights")
 
+# %% ../../nbs/20e_command_line.paths.ipynb #636df8fd
 def work_folder(
     path:Path, # as given
 ):
@@ -83,6 +89,7 @@ def setting(
         if not isinstance(settings, dict): return None
     return settings.get(name)
 
+# %% ../../nbs/20e_command_line.paths.ipynb #c4ee7dd0
 def check_paths(
     paths:dict, # place in the settings -> one of the checks above
     settings:dict, # nested

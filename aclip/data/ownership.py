@@ -58,6 +58,7 @@ def entries(self:FileList)->dict[str,str]: # path inside the folder -> its last 
         if line[64:66] == '  ' and name and not outside: found[name] = line[:64]
     return found
 
+# %% ../../nbs/60b_data.ownership.ipynb #692129ed
 @patch
 def own(self:FileList)->list[str]: # paths inside the folder
     "Files that are there and are as they were written."
@@ -84,6 +85,7 @@ def some_names(
     more = f' and {len(names) - 3} more' if names[3:] else ''
     return ', '.join(names[:3]) + more
 
+# %% ../../nbs/60b_data.ownership.ipynb #b661fcf1
 @patch
 def check_clear(self:FileList,
     needed:Iterable=(), # paths inside the folder that will be written next
@@ -140,6 +142,7 @@ def recorded(self:FileList,
     written = [n for n in names if state(n) is not None and (n in ours or state(n) != before[n])]
     self.add((name, file_digest(self.folder/name)) for name in written)
 
+# %% ../../nbs/60b_data.ownership.ipynb #75d3f065
 @patch
 def compact(self:FileList):
     "Sort the list and drop lines that are out of date, so that equal files give an equal list."
