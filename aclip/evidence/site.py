@@ -89,7 +89,7 @@ class PlainWords:
 def is_method(
     name:str, # file name of a notebook, such as '07_text.lora.ipynb'
 )->bool: # the home page, or a number below 20
-    "Whether a page is one of *The method*."
+    "Whether a page is one of the section The method."
     number = re.match(r'\d+', name)
     return number is None or int(number[0]) < 20
 
@@ -109,8 +109,8 @@ class FoldSource:
                              r'#| code-fold: true\n\1', cell.source)
 
 # %% ../../nbs/99_evidence.site.ipynb #515bb97a
-_EMPTY = re.compile(r'```python\ndef \w+\(\n'
-                    r'(?:    \*args, \*\*kwargs|    \*, after_create:[^)]*)\n\):?(?:->None:?)?\n```\n\n')
+_ARGUMENTS = r'    (?:\*args(?::Any)?, \*\*kwargs(?::Any)?|\*, after_create:[^)]*)\n'
+_EMPTY = re.compile(rf'```python\ndef \w+\(\n{_ARGUMENTS}\):?(?:->None:?)?\n```\n\n')
 _SPECIAL = re.compile(r'^### (__\w+__)$', re.M)
 
 class ShortSignatures:

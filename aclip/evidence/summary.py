@@ -42,7 +42,7 @@ def summarise(
     runs:dict, # seed -> result of its run
     image:dict, # seed -> result of the image branch alone
     dataset:str='volleyball', # a key of `DATASETS`
-)->dict: # row, paper, status, MCA, MPCA, their spread, gain, its 95 % interval, seeds, sizes, minutes
+)->dict: # row, paper, status, MCA and MPCA with spread, gain with interval, seeds, sizes
     "Mean, spread and paired gain of a row."
     if not runs: return not_run(row, dataset)
     results = [runs[seed] for seed in sorted(runs)]
