@@ -122,7 +122,8 @@ def volleyball_mutations(folder, rng):
 def lines_mutations(path, rng, n):
     "Lines that come twice, or other separators."
     for i in range(n):
-        yield mutation(f'{path}: line {i+1} twice', 'wrong',
+        # an equal line is left out with a warning
+        yield mutation(f'{path}: line {i+1} twice', 'suspicious',
                        edit_lines(path, lambda ls, i=i: [*ls, ls[i]]))
         yield mutation(f'{path}: a NUL in line {i+1}', 'wrong', edit_lines(
             path, lambda ls, i=i: [*ls[:i], ls[i][:6] + '\0' + ls[i][6:], *ls[i+1:]]))
@@ -260,7 +261,7 @@ def tracks_mutations(folder, rng):
         yield mutation(f'{TRACKS}: line {line+1} is missing', 'undecidable' if target else 'wrong',
                        edit_lines(TRACKS, lambda ls, k=line: [*ls[:k], *ls[k+1:]]),
                        'a player who is not in the target frame has left' if target else '')
-        yield mutation(f'{TRACKS}: line {line+1} twice', 'wrong',
+        yield mutation(f'{TRACKS}: line {line+1} twice', 'suspicious',
                        edit_lines(TRACKS, lambda ls, k=line: [*ls[:k+1], *ls[k:]]))
         yield mutation(f'{TRACKS}: player {i % 3} moved in frame of line {line+1}', 'undecidable',
                        set_word(TRACKS, line, 2, str(150 + i)), MOVED)
@@ -405,6 +406,8 @@ def collective_mutations(folder, rng):
     yield from lines_mutations(s, rng, 3)
     for i in range(20): yield field_count(s, rng, 7)
     for i in range(9):
+        yield mutation(f'{s}:{i+1}: twice, with another class', 'wrong', edit_lines(
+            s, lambda ls, i=i: [*ls, '\t'.join([*ls[i].split()[:5], '2', '1'])]))
         yield mutation(f'{s}:{i+1}: another class', 'undecidable', set_word(s, i, 5, '2'), LABEL)
         yield mutation(f'{s}:{i+1}: a box moved', 'undecidable', set_word(s, i, 1, str(60+i)), MOVED)
     def rows(function):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn, Tensor
+from ..data.rules import check_values, real
 from .base import BaseEntry, BaseModel
 from ..layers import StackedLinear, check_actors, init_linear, zero_padded
 
@@ -82,6 +83,8 @@ def masked_layer_norm(
 # %% ../../nbs/11_models.arg.ipynb #e9e465cf
 class ARGRelation(nn.Module):
     "Sixteen relation graphs among the actors of `n_frames` frames, and a residual."
+    rules = dict(threshold=real(0), aspect=real(.01, 100))
+
     def __init__(self,
         d:int=1024, # width D
         n_graphs:int=16, # 16 for Volleyball, 4 for Collective Activity in the official code
@@ -95,6 +98,7 @@ class ARGRelation(nn.Module):
         super().__init__()
         check_norm(norm)
         check_graphs(n_graphs)
+        check_values(dict(threshold=threshold, aspect=aspect), self.rules, 'ARGRelation: ')
         self.d = d
         self.d_k = d_k
         self.n_frames = n_frames
