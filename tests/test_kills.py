@@ -1,4 +1,4 @@
-"""Kills at aimed places: inside a training step, between shards, and while each kind of file is written.
+"""Kills at aimed places: inside a training step, between shards, while each kind of file is written.
 
 The process sends a signal to itself at the place. Before a file gets its name, its half-written
 temporary file stays behind, as a kill in mid-write leaves it. The same command then runs again
@@ -77,13 +77,14 @@ def results(made, out):
     setup = replace(SETUPS['boxes'], training={2: dict(epochs=1)})
     splits = dict(train=(1,), val=(0,), test=(4,), trainval=(0, 1))
     with patch('aclip.data.volleyball.SPLITS', splits):
-        table('1', out/'runs', ClipSource(made/'annotations', workers=0), setup, [0, 1], ['AFormer'],
-              results=out/'results.json', report=lambda line: None, progress=False)
+        table('1', out/'runs', ClipSource(made/'annotations', workers=0), setup, [0, 1],
+              ['AFormer'], out/'results.json', report=lambda line: None, progress=False)
 
 
 def whole_demo(made, out):
     training = {step: dict(epochs=2, warmup=.2) for step in TRAINING}
-    demo(out/'demo', seeds=[3], clips=16, videos=4, size=(90, 160), training=training, progress=False)
+    demo(out/'demo', seeds=[3], clips=16, videos=4, size=(90, 160), training=training,
+         progress=False)
 
 
 class Place(NamedTuple):
@@ -179,7 +180,8 @@ CHANGING = 'seconds', 'sha256', 'date', 'commit', 'created', 'frames_per_second'
 
 def lasting(value):
     "A value of JSON without times and digests."
-    if isinstance(value, dict): return {k: lasting(v) for k, v in value.items() if k not in CHANGING}
+    if isinstance(value, dict):
+        return {k: lasting(v) for k, v in value.items() if k not in CHANGING}
     return [lasting(v) for v in value] if isinstance(value, list) else value
 
 
@@ -195,7 +197,8 @@ def content(file):
 
 def contents(folder):
     "Every file of a folder."
-    return {str(f.relative_to(folder)): content(f) for f in sorted(folder.rglob('*')) if f.is_file()}
+    files = (f for f in sorted(folder.rglob('*')) if f.is_file())
+    return {str(f.relative_to(folder)): content(f) for f in files}
 
 
 @pytest.fixture(scope='module')
@@ -203,8 +206,8 @@ def made(tmp_path_factory):
     "What the jobs read."
     made = tmp_path_factory.mktemp('made')
     make_world(made/'world', clips=8, videos=4, size=(90, 160), workers=0, progress=False)
-    config = Config([*ACTIVITIES], [*ACTIONS], step=2, backbone='test_resnet', out_indices=[2], d=16,
-                    size=(90, 160), relation=dict(n_graphs=2))
+    config = Config([*ACTIVITIES], [*ACTIONS], step=2, backbone='test_resnet', out_indices=[2],
+                    d=16, size=(90, 160), relation=dict(n_graphs=2))
     torch.manual_seed(0)
     save_model(made/'image.safetensors', create_model(config, RANDOM), config)
     for video in (0, 1, 4):
