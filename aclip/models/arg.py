@@ -83,8 +83,6 @@ def masked_layer_norm(
 # %% ../../nbs/11_models.arg.ipynb #e9e465cf
 class ARGRelation(nn.Module):
     "Sixteen relation graphs among the actors of `n_frames` frames, and a residual."
-    rules = dict(threshold=real(0), aspect=real(.01, 100))
-
     def __init__(self,
         d:int=1024, # width D
         n_graphs:int=16, # 16 for Volleyball, 4 for Collective Activity in the official code
@@ -98,7 +96,7 @@ class ARGRelation(nn.Module):
         super().__init__()
         check_norm(norm)
         check_graphs(n_graphs)
-        check_values(dict(threshold=threshold, aspect=aspect), self.rules, 'ARGRelation: ')
+        check_values(locals(), ARGRelation.rules, 'ARGRelation: ')
         self.d = d
         self.d_k = d_k
         self.n_frames = n_frames
@@ -110,6 +108,8 @@ class ARGRelation(nn.Module):
         self.gcn = StackedLinear(n_graphs, d, d, bias=False)
         self.norm = GraphNorm(n_graphs, d, n_frames*n_actors if norm == 'nodes' else None)
         self.reset_parameters()
+
+ARGRelation.rules = dict(threshold=real(), aspect=real(1e-3, 1e3))
 
 # %% ../../nbs/11_models.arg.ipynb #cc0f4b92
 def check_norm(
