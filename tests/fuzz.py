@@ -32,6 +32,7 @@ from typing import Callable
 
 import numpy as np
 import torch
+from aclip.files import commit_id, machine_info, sealed, write_json
 
 GOOD = 'clear error', 'equal', 'warned', 'undecidable'
 BAD = 'vague error', 'traceback', 'silent', 'refused', 'hang', 'executed'
@@ -237,7 +238,6 @@ def table(outcomes):
 
 def summary(outcomes, seed, seconds):
     "What is committed: counts, what nobody can know, bad outcomes, machine and commit."
-    from aclip.files import commit_id, machine_info
     unknown = {}
     for o in outcomes:
         if o['expect'] != 'undecidable': continue
@@ -298,7 +298,7 @@ def main(argv=None):
     print(text(outcomes))
     bad = [o for o in outcomes if o['outcome'] in BAD]
     if args.show: print('\n'.join(map(shown, bad)))
-    if args.out: args.out.write_text(json.dumps(summary(outcomes, args.seed, seconds), indent=1))
+    if args.out: write_json(args.out, sealed(summary(outcomes, args.seed, seconds)))
     return int(bool(bad))
 
 
