@@ -138,14 +138,14 @@ def check_clip_name(
     import open_clip
     name = model.replace('/', '-')
     if name not in open_clip.list_models():
-        similar = difflib.get_close_matches(name, open_clip.list_models())
+        similar = difflib.get_close_matches(name, open_clip.list_models()) or ['ViT-B-32']
         raise BankError(f"open_clip {open_clip.__version__} has no model {model!r}. "
-                        f"Similar: {similar}. All: open_clip.list_models()")
+                        f"Choose one of open_clip.list_models(), such as {', '.join(similar)}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     known = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else True
     if not known and not Path(pretrained).is_file():
-        raise BankError(f"{pretrained!r} is neither a file nor a tag of {model}. "
-                        f"Its tags: {', '.join(tags) or 'none'}")
+        raise BankError(f"{pretrained!r} is neither a file nor a tag of {model}. Give the file of "
+                        f"its weights, or one of its tags: {', '.join(tags) or 'none'}")
 
 # %% ../../nbs/04_text.bank.ipynb #3b6ec156
 def load_open_clip(
