@@ -12,6 +12,7 @@ import math
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
+from .data.rules import check_values, rules_of, whole
 from .models.base import ActivityClassifier
 from .models.two_branch import TwoBranch, fresh_copy
 from .text.image2text import Image2Text
@@ -37,6 +38,7 @@ class ActivityCLIP(TwoBranch):
         tau:float=0.01, # temperature of distillation; CLIP's own trained one is 0.01
         learn_tau:bool=False, # train the temperature as CLIP does
     ):
+        check_values(locals(), rules_of(ActivityCLIP), 'ActivityCLIP: ')
         super().__init__(base, relation)
         self.adapt = adapt
         self._add_text_parts(r, alpha, d2, layers, heads, dropout, targets)
@@ -45,6 +47,9 @@ class ActivityCLIP(TwoBranch):
         self.text_action = nn.Linear(base.d, base.n_actions) if text_actions else None
         self.log_tau = nn.Parameter(torch.tensor(math.log(tau)), requires_grad=learn_tau)
         self.train(self.training)
+
+# %% ../nbs/14_core.ipynb #fb67a05b
+ActivityCLIP.rules = dict(relation=None, r=whole())
 
 # %% ../nbs/14_core.ipynb #dda413e5
 @patch
