@@ -16,6 +16,7 @@ MODULES = (
     'arg',
     'aformer',
     'dualai',
+    'din',
 )
 
 # Entries by name.
