@@ -17,6 +17,7 @@ MODULES = (
     'aformer',
     'dualai',
     'din',
+    'higcin',
 )
 
 # Entries by name.
