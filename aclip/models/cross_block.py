@@ -7,14 +7,14 @@ Docs: https://aclip-gar.github.io/aclip/models.cross_block.html.md"""
 # %% auto #0
 __all__ = ['CrossBlock', 'check_block', 'weighted_sum', 'load_higcin']
 
-# %% ../../nbs/44d_models.cross_block.ipynb #f8d4f3d3
+# %% ../../nbs/44d_models.cross_block.ipynb #58fdeca5
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 from ..layers import init_linear, zero_padded
 
-# %% ../../nbs/44d_models.cross_block.ipynb #6240aaf3
+# %% ../../nbs/44d_models.cross_block.ipynb #9cb90a12
 class CrossBlock(nn.Module):
     "Each cell of a table gathers from its row and its column."
     def __init__(self,
@@ -33,7 +33,7 @@ class CrossBlock(nn.Module):
         self.bn = nn.BatchNorm1d(d)
         self.reset_parameters()
 
-# %% ../../nbs/44d_models.cross_block.ipynb #ba57b9f1
+# %% ../../nbs/44d_models.cross_block.ipynb #7cbb8924
 def check_block(
     d:int, # these are the arguments of `CrossBlock`
     form:str, # 'official' or 'benchmark'
@@ -48,7 +48,7 @@ def check_block(
     if form == 'benchmark' and mode != 'cross':
         raise ValueError(f"HiGCIN: the form 'benchmark' has no mode {mode!r}; choose 'cross'")
 
-# %% ../../nbs/44d_models.cross_block.ipynb #a90d64b4
+# %% ../../nbs/44d_models.cross_block.ipynb #9eb6f402
 @patch
 def reset_parameters(self:CrossBlock):
     "Start as the code of the form does."
@@ -58,16 +58,21 @@ def reset_parameters(self:CrossBlock):
     else:
         for linear in maps: init_linear(linear)
 
-# %% ../../nbs/44d_models.cross_block.ipynb #465cd241
+# %% ../../nbs/44d_models.cross_block.ipynb #e9eed1e7
 def weighted_sum(
     q:Tensor, # (..., M, E)
     k:Tensor, # (..., M, E)
     v:Tensor, # (..., M, E)
+    itself:bool=True, # does each row read itself?
 )->Tensor: # (..., M, E)
     "Sum of the values, weighted by the products of q and k; no softmax."
-    return (q @ k.transpose(-1, -2)) @ v
+    weights = q @ k.transpose(-1, -2)
+    if not itself:
+        own = torch.eye(weights.shape[-1], dtype=torch.bool, device=weights.device)
+        weights = weights.masked_fill(own, 0)
+    return weights @ v
 
-# %% ../../nbs/44d_models.cross_block.ipynb #ccef3f37
+# %% ../../nbs/44d_models.cross_block.ipynb #c1093096
 @patch
 def messages(self:CrossBlock,
     x:Tensor, # (B, T, N, D)
@@ -84,28 +89,32 @@ def messages(self:CrossBlock,
         return weighted_sum(*table).view_as(q)/(T*real)
     rows = weighted_sum(q, k, v)
     if self.mode == 'spatial': return rows/real
-    columns = weighted_sum(*(t.transpose(1, 2) for t in (q, k, v))).transpose(1, 2)
-    if not self.official: return (rows/real + columns/T)/(T + real)
-    itself = (q*k).sum(-1, keepdim=True)*v
-    return (rows + columns - itself)/(T + real - 1)
+    tracks = (t.transpose(1, 2) for t in (q, k, v))
+    columns = weighted_sum(*tracks, itself=not self.official).transpose(1, 2)
+    if self.official: return (rows + columns)/(T + real - 1)
+    return (rows/real + columns/T)/(T + real)
 
-# %% ../../nbs/44d_models.cross_block.ipynb #6f543ff0
+# %% ../../nbs/44d_models.cross_block.ipynb #bc7368ea
 @patch
 def normalise(self:CrossBlock,
     h:Tensor, # (B, T, N, D)
     mask:Tensor=None, # (B, N), True for a real actor
 )->Tensor: # (B, T, N, D)
     "BatchNorm over all real cells."
-    if mask is None or not self.bn.training: real = torch.ones_like(h[..., 0], dtype=torch.bool)
-    else: real = mask[:, None].expand(h.shape[:3])
-    rows = h[real]
-    if self.bn.training and len(rows) == 1:
-        bn = self.bn
-        normed = F.batch_norm(rows, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps)
-    else: normed = self.bn(rows)
+    if mask is None or not self.bn.training: return self._batch_norm(h.flatten(0, 2)).view(h.shape)
+    real = mask[:, None].expand(h.shape[:3])
+    normed = self._batch_norm(h[real])
     return torch.zeros_like(h, dtype=normed.dtype).masked_scatter(real[..., None], normed)
 
-# %% ../../nbs/44d_models.cross_block.ipynb #5e5a9d2f
+# %% ../../nbs/44d_models.cross_block.ipynb #36f9ee6f
+@patch
+def _batch_norm(self:CrossBlock, rows:Tensor)->Tensor:
+    "BatchNorm of rows (n, D); a single row by the running statistics."
+    bn = self.bn
+    if len(rows) > 1: return bn(rows)
+    return F.batch_norm(rows, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps)
+
+# %% ../../nbs/44d_models.cross_block.ipynb #1f1213ba
 @patch
 def forward(self:CrossBlock,
     x:Tensor, # (B, T, N, D)
@@ -119,7 +128,7 @@ def forward(self:CrossBlock,
     else: y = self.normalise(h + x, mask)
     return zero_padded(y, frames)
 
-# %% ../../nbs/44d_models.cross_block.ipynb #cc3a24f1
+# %% ../../nbs/44d_models.cross_block.ipynb #f815c347
 @torch.no_grad()
 def load_higcin(
     block:CrossBlock, # gets the weights
