@@ -7,14 +7,14 @@ Docs: https://aclip-gar.github.io/aclip/models.cross_block.html.md"""
 # %% auto #0
 __all__ = ['CrossBlock', 'check_block', 'weighted_sum', 'load_higcin']
 
-# %% ../../nbs/44d_models.cross_block.ipynb #58fdeca5
+# %% ../../nbs/44d_models.cross_block.ipynb #18524d27
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 from ..layers import init_linear, zero_padded
 
-# %% ../../nbs/44d_models.cross_block.ipynb #9cb90a12
+# %% ../../nbs/44d_models.cross_block.ipynb #c139ef7b
 class CrossBlock(nn.Module):
     "Each cell of a table gathers from its row and its column."
     def __init__(self,
@@ -33,14 +33,15 @@ class CrossBlock(nn.Module):
         self.bn = nn.BatchNorm1d(d)
         self.reset_parameters()
 
-# %% ../../nbs/44d_models.cross_block.ipynb #7cbb8924
+# %% ../../nbs/44d_models.cross_block.ipynb #ea47043a
 def check_block(
     d:int, # these are the arguments of `CrossBlock`
     form:str, # 'official' or 'benchmark'
     mode:str, # 'cross', 'spatial' or 'all'
 ):
     "Raise a ValueError for arguments with which `CrossBlock` cannot be built."
-    if d % 2: raise ValueError(f"HiGCIN: width {d} is odd, but its maps halve it; choose an even one")
+    if d % 2:
+        raise ValueError(f"HiGCIN: width {d} is odd, but its maps halve it; choose an even one")
     for name, value, known in (('form', form, ('official', 'benchmark')),
                                ('mode', mode, ('cross', 'spatial', 'all'))):
         if value not in known:
@@ -48,7 +49,7 @@ def check_block(
     if form == 'benchmark' and mode != 'cross':
         raise ValueError(f"HiGCIN: the form 'benchmark' has no mode {mode!r}; choose 'cross'")
 
-# %% ../../nbs/44d_models.cross_block.ipynb #9eb6f402
+# %% ../../nbs/44d_models.cross_block.ipynb #cb9b70d0
 @patch
 def reset_parameters(self:CrossBlock):
     "Start as the code of the form does."
@@ -58,7 +59,7 @@ def reset_parameters(self:CrossBlock):
     else:
         for linear in maps: init_linear(linear)
 
-# %% ../../nbs/44d_models.cross_block.ipynb #e9eed1e7
+# %% ../../nbs/44d_models.cross_block.ipynb #30879bc8
 def weighted_sum(
     q:Tensor, # (..., M, E)
     k:Tensor, # (..., M, E)
@@ -72,7 +73,7 @@ def weighted_sum(
         weights = weights.masked_fill(own, 0)
     return weights @ v
 
-# %% ../../nbs/44d_models.cross_block.ipynb #c1093096
+# %% ../../nbs/44d_models.cross_block.ipynb #d110c4b4
 @patch
 def messages(self:CrossBlock,
     x:Tensor, # (B, T, N, D)
@@ -94,7 +95,7 @@ def messages(self:CrossBlock,
     if self.official: return (rows + columns)/(T + real - 1)
     return (rows/real + columns/T)/(T + real)
 
-# %% ../../nbs/44d_models.cross_block.ipynb #bc7368ea
+# %% ../../nbs/44d_models.cross_block.ipynb #784240b0
 @patch
 def normalise(self:CrossBlock,
     h:Tensor, # (B, T, N, D)
@@ -106,7 +107,7 @@ def normalise(self:CrossBlock,
     normed = self._batch_norm(h[real])
     return torch.zeros_like(h, dtype=normed.dtype).masked_scatter(real[..., None], normed)
 
-# %% ../../nbs/44d_models.cross_block.ipynb #36f9ee6f
+# %% ../../nbs/44d_models.cross_block.ipynb #18ca15e4
 @patch
 def _batch_norm(self:CrossBlock, rows:Tensor)->Tensor:
     "BatchNorm of rows (n, D); a single row by the running statistics."
@@ -114,7 +115,7 @@ def _batch_norm(self:CrossBlock, rows:Tensor)->Tensor:
     if len(rows) > 1: return bn(rows)
     return F.batch_norm(rows, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps)
 
-# %% ../../nbs/44d_models.cross_block.ipynb #1f1213ba
+# %% ../../nbs/44d_models.cross_block.ipynb #dc9cc303
 @patch
 def forward(self:CrossBlock,
     x:Tensor, # (B, T, N, D)
@@ -128,7 +129,7 @@ def forward(self:CrossBlock,
     else: y = self.normalise(h + x, mask)
     return zero_padded(y, frames)
 
-# %% ../../nbs/44d_models.cross_block.ipynb #f815c347
+# %% ../../nbs/44d_models.cross_block.ipynb #c2a3e1dd
 @torch.no_grad()
 def load_higcin(
     block:CrossBlock, # gets the weights

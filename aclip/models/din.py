@@ -7,7 +7,7 @@ Docs: https://aclip-gar.github.io/aclip/models.din.html.md"""
 # %% auto #0
 __all__ = ['BASE', 'BetweenFields', 'DINRelation', 'check_din', 'DIN', 'LightDIN', 'make_din']
 
-# %% ../../nbs/44c_models.din.ipynb #75cef93d
+# %% ../../nbs/44c_models.din.ipynb #97dee151
 import copy
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from .actors import ClipNorm, actor_order, check_order, take_actors
 from .base import ActivityClassifier, BaseEntry, BaseModel
 from .dynamic_field import MODES, DynamicField
 
-# %% ../../nbs/44c_models.din.ipynb #1176341f
+# %% ../../nbs/44c_models.din.ipynb #150ca6b9
 class BetweenFields(nn.Module):
     "LayerNorm, ReLU and dropout between factorised fields."
     def __init__(self,
@@ -37,7 +37,7 @@ class BetweenFields(nn.Module):
         y = self.dropout(F.relu(self.norm(x, mask)))
         return zero_padded(y, None if mask is None else mask[:, None])
 
-# %% ../../nbs/44c_models.din.ipynb #10356ea6
+# %% ../../nbs/44c_models.din.ipynb #7ecac440
 class DINRelation(nn.Module):
     "Dynamic fields over the table of frames and actors, a residual, LayerNorm and ReLU."
     def __init__(self,
@@ -69,7 +69,7 @@ class DINRelation(nn.Module):
         self.norm = ClipNorm(d, n_frames, n_actors, layer_norm)
         self.between = BetweenFields(self.norm, dropout) if fields == 'factorised' else None
 
-# %% ../../nbs/44c_models.din.ipynb #1177a166
+# %% ../../nbs/44c_models.din.ipynb #d85e548d
 def check_din(
     fields:str, # these are the arguments of `DINRelation`
     mode:str, # one of `MODES`
@@ -85,7 +85,7 @@ def check_din(
             raise ValueError(f"DINRelation: {name} is {value!r}; "
                              f"choose one of {', '.join(known)}")
 
-# %% ../../nbs/44c_models.din.ipynb #4befe0ef
+# %% ../../nbs/44c_models.din.ipynb #32872a7e
 @patch
 def _table(self:DINRelation, x:Tensor, boxes:Tensor, mask:Tensor=None)->tuple[Tensor,Tensor,Tensor]:
     "Features and mask in order, padded actors zero; and the order, None where nothing moves."
@@ -97,7 +97,7 @@ def _table(self:DINRelation, x:Tensor, boxes:Tensor, mask:Tensor=None)->tuple[Te
     if mask is not None: mask = mask.gather(1, order)
     return zero_padded(x, None if mask is None else mask[:, None]), mask, order
 
-# %% ../../nbs/44c_models.din.ipynb #61ff1ae5
+# %% ../../nbs/44c_models.din.ipynb #485181de
 @patch
 def infer(self:DINRelation,
     x:Tensor, # (B, T, N, D), in order, padded actors zero
@@ -108,7 +108,7 @@ def infer(self:DINRelation,
     first,second = self.fields
     return second(self.between(first(x), mask))
 
-# %% ../../nbs/44c_models.din.ipynb #b9f10515
+# %% ../../nbs/44c_models.din.ipynb #6a4bd883
 @patch
 def forward(self:DINRelation,
     x:Tensor, # actor features (B, T, N, D)
@@ -123,7 +123,7 @@ def forward(self:DINRelation,
     y = zero_padded(y, None if mask is None else mask[:, None])
     return y if order is None else take_actors(y, order.argsort(-1))
 
-# %% ../../nbs/44c_models.din.ipynb #fd245076
+# %% ../../nbs/44c_models.din.ipynb #15bacaf2
 @patch
 def interactions(self:DINRelation,
     x:Tensor, # actor features (B, T, N, D)
@@ -140,7 +140,7 @@ def interactions(self:DINRelation,
     rows = torch.take_along_dim(R, back[..., None], 1)
     return dict(field=torch.take_along_dim(rows, back[:, None], 2))
 
-# %% ../../nbs/44c_models.din.ipynb #8ccc1f04
+# %% ../../nbs/44c_models.din.ipynb #b058de52
 @patch
 def _matrix(self:DINRelation, x:Tensor, mask:Tensor=None)->Tensor:
     "The matrix of all fields, (B, T, N, T, N)."
@@ -149,7 +149,7 @@ def _matrix(self:DINRelation, x:Tensor, mask:Tensor=None)->Tensor:
     y = self.between(first(x), mask)
     return torch.einsum('btnum,bumvo->btnvo', second.matrix(y), first.matrix(x))
 
-# %% ../../nbs/44c_models.din.ipynb #296d1dd7
+# %% ../../nbs/44c_models.din.ipynb #48aa6b71
 class DIN(BaseModel):
     "The image branch of Yuan et al. (2021): actor features, dynamic fields, classifiers."
     def __init__(self,
@@ -163,7 +163,7 @@ class DIN(BaseModel):
         relation = DINRelation(features.d, n_actors=n_actors, **relation)
         super().__init__(features, relation, n_activities, n_actions, dropout)
 
-# %% ../../nbs/44c_models.din.ipynb #ddf5eb1f
+# %% ../../nbs/44c_models.din.ipynb #64434472
 class LightDIN(BaseModel):
     "DIN's light form: the features are narrowed first."
     def __init__(self,
@@ -184,7 +184,7 @@ class LightDIN(BaseModel):
         self.activity = ActivityClassifier(lite, n_activities)
         self.action = init_linear(nn.Linear(lite, n_actions))
 
-# %% ../../nbs/44c_models.din.ipynb #aad70ec4
+# %% ../../nbs/44c_models.din.ipynb #0e0651c5
 @patch
 def embed(self:LightDIN,
     frames:Tensor, # (B, T, 3, H, W) uint8
@@ -197,7 +197,7 @@ def embed(self:LightDIN,
     self.point_norm.check_size(x, type(self).__name__)
     return F.relu(self.point_norm(x, mask))
 
-# %% ../../nbs/44c_models.din.ipynb #ac34b578
+# %% ../../nbs/44c_models.din.ipynb #fe990688
 def make_din(
     features:nn.Module, # (frames, boxes) -> (B, T, N, D); has `.d`
     n_activities:int=8, # G
@@ -211,7 +211,7 @@ def make_din(
     sizes = (features, n_activities, n_actions, dropout, n_actors)
     return LightDIN(*sizes, lite, **relation) if lite else DIN(*sizes, **relation)
 
-# %% ../../nbs/44c_models.din.ipynb #2d42c1eb
+# %% ../../nbs/44c_models.din.ipynb #99c90b90
 BASE = BaseEntry('din', 'DIN', make_din, DINRelation, d=1024, n_frames=(10, 10), r=7,
                  boxes=dict(layer_norm='features', order='x'),
                  small=dict(layer_norm='features', order='x'),

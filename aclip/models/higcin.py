@@ -7,7 +7,7 @@ Docs: https://aclip-gar.github.io/aclip/models.higcin.html.md"""
 # %% auto #0
 __all__ = ['BASE', 'HiGCINRelation', 'TeamClassifier', 'check_teams', 'HiGCIN', 'BodyHiGCIN', 'check_crops', 'make_higcin']
 
-# %% ../../nbs/44e_models.higcin.ipynb #b7ddbba1
+# %% ../../nbs/44e_models.higcin.ipynb #283b60c6
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from ..layers import check_actors, check_mask, init_linear, max_over_actors, zer
 from .base import BaseEntry, BaseModel
 from .cross_block import CrossBlock
 
-# %% ../../nbs/44e_models.higcin.ipynb #9786908d
+# %% ../../nbs/44e_models.higcin.ipynb #e88f1e79
 class HiGCINRelation(nn.Module):
     "Each actor gathers from its frame and from its own track."
     def __init__(self,
@@ -36,7 +36,7 @@ class HiGCINRelation(nn.Module):
         check_actors(self, self.d, x, boxes, mask)
         return self.block(x, mask)
 
-# %% ../../nbs/44e_models.higcin.ipynb #20d21c52
+# %% ../../nbs/44e_models.higcin.ipynb #66a38e68
 @patch
 def interactions(self:HiGCINRelation,
     x:Tensor, # actor features (B, T, N, D)
@@ -51,7 +51,7 @@ def interactions(self:HiGCINRelation,
     A = (q @ k.transpose(-1, -2)).abs().mean(1)
     return dict(cross=A/A.sum(-1, keepdim=True).clamp(min=torch.finfo(A.dtype).tiny))
 
-# %% ../../nbs/44e_models.higcin.ipynb #8efc3d53
+# %% ../../nbs/44e_models.higcin.ipynb #ab6477af
 class TeamClassifier(nn.Module):
     "Maximum over the actors of each half of the list, linear map, mean over frames."
     def __init__(self,
@@ -81,7 +81,7 @@ class TeamClassifier(nn.Module):
         "The mask of each team, (B, 1, N / teams)."
         return [None]*self.teams if mask is None else mask[:, None].chunk(self.teams, 2)
 
-# %% ../../nbs/44e_models.higcin.ipynb #cd8567fb
+# %% ../../nbs/44e_models.higcin.ipynb #16b96248
 def check_teams(
     n_actors:int, # actors of the list
     teams:int, # parts
@@ -91,7 +91,7 @@ def check_teams(
         raise ValueError(f"HiGCIN: {n_actors} actors cannot be cut into {teams} equal teams; "
                          f"pad to a multiple of {teams}, or choose teams=1")
 
-# %% ../../nbs/44e_models.higcin.ipynb #15315de4
+# %% ../../nbs/44e_models.higcin.ipynb #37e0428e
 class HiGCIN(BaseModel):
     "The image branch of Yan et al. (2020): actor features, the cross block, classifiers."
     def __init__(self,
@@ -107,7 +107,7 @@ class HiGCIN(BaseModel):
         super().__init__(features, made, n_activities, n_actions, dropout)
         self.activity = TeamClassifier(self.d, n_activities, teams, bias=made.block.official)
 
-# %% ../../nbs/44e_models.higcin.ipynb #cae4e5bb
+# %% ../../nbs/44e_models.higcin.ipynb #f1c51d33
 class BodyHiGCIN(HiGCIN):
     "HiGCIN with the cross block between body parts; features are the mean over the parts."
     def __init__(self,
@@ -126,7 +126,7 @@ class BodyHiGCIN(HiGCIN):
         # The official backbone's constructor starts it anew: not as the identity.
         nn.init.ones_(self.body.bn.weight)
 
-# %% ../../nbs/44e_models.higcin.ipynb #905ad35a
+# %% ../../nbs/44e_models.higcin.ipynb #4bd66add
 def check_crops(
     features:nn.Module, # of the image branch
 ):
@@ -135,7 +135,7 @@ def check_crops(
     raise ValueError(f"HiGCIN: {type(features).__name__} has no map of each actor for the body "
                      "block; choose body=False, or features 'actor' or 'person'")
 
-# %% ../../nbs/44e_models.higcin.ipynb #6a0e9eb2
+# %% ../../nbs/44e_models.higcin.ipynb #e45da58a
 @patch
 def embed(self:BodyHiGCIN,
     frames:Tensor, # (B, T, 3, H, W) uint8
@@ -150,7 +150,7 @@ def embed(self:BodyHiGCIN,
     real = None if mask is None else mask.flatten()[:, None].expand(-1, S)
     return self._between_parts(people, real).mean(2).view(B, N, T, D).transpose(1, 2)
 
-# %% ../../nbs/44e_models.higcin.ipynb #05c98b17
+# %% ../../nbs/44e_models.higcin.ipynb #e910e49e
 @patch
 def _between_parts(self:BodyHiGCIN, people:Tensor, real:Tensor=None)->Tensor:
     "The body block on real people alone, zero elsewhere."
@@ -159,7 +159,7 @@ def _between_parts(self:BodyHiGCIN, people:Tensor, real:Tensor=None)->Tensor:
     y = self.body(people[rows])
     return torch.zeros_like(people, dtype=y.dtype).index_put((rows.nonzero()[:, 0],), y)
 
-# %% ../../nbs/44e_models.higcin.ipynb #ba4d469a
+# %% ../../nbs/44e_models.higcin.ipynb #63e2378f
 def make_higcin(
     features:nn.Module, # (frames, boxes) -> (B, T, N, D); has `.d`
     n_activities:int=8, # G
@@ -174,5 +174,5 @@ def make_higcin(
     made = BodyHiGCIN if body else HiGCIN
     return made(features, n_activities, n_actions, dropout, n_actors, teams, **relation)
 
-# %% ../../nbs/44e_models.higcin.ipynb #08d65863
+# %% ../../nbs/44e_models.higcin.ipynb #1dd2ff58
 BASE = BaseEntry('higcin', 'HiGCIN', make_higcin, HiGCINRelation, d=512, n_frames=(10, 10), r=7)
