@@ -113,7 +113,8 @@ def read_pickle(folder, change):
 @pytest.mark.parametrize('change', [
     lambda b: b*1000, lambda b: -b, lambda b: b[:, :3], lambda b: b.ravel(),
     lambda b: b.astype('U8'), lambda b: b.astype('S8'), lambda b: b.astype(complex),
-    lambda b: b.astype(bool), lambda b: b.astype('M8[s]'), lambda b: b.astype(object), lambda b: None, lambda b: b*np.nan,
+    lambda b: b.astype(bool), lambda b: b.astype('M8[s]'), lambda b: b.astype(object),
+    lambda b: None, lambda b: b*np.nan,
     lambda b: b[:, [1, 0, 3, 2]]], ids=range(13))
 def test_tracks_that_are_none(tmp_path, change):
     "The error names the pickle."
