@@ -20,7 +20,7 @@ from ..text.bank import TextBank
 
 # %% ../../nbs/47_models.series.ipynb #d524b1b0
 class SeriesCLIP(TwoBranch):
-    "ACLIP*: predicted actions -> text features -> relation from scratch -> scores (Table 1)."
+    "The series baseline: predicted actions -> text features -> new relation -> scores (Table 1)."
     def __init__(self,
         base:nn.Module, # a trained image branch, as for `TwoBranch`, that classifies actions
         d2:int=512, # width of the text features

@@ -98,7 +98,8 @@ def check_labels_differ(
 
 # %% ../../nbs/04_text.bank.ipynb #fa4be9b9
 @patch
-def __repr__(self:TextBank):
+def __repr__(self:TextBank)->str:
+    "Sizes, temperature and origin in one line."
     K, P, D = self.features.shape
     weights = self.source.get('pretrained') or 'random weights'
     return (f"TextBank: {K} labels, {P} prompts, {D} wide, tau {self.tau:.4f}, "
