@@ -14,6 +14,7 @@ import math
 from contextlib import contextmanager
 from fastcore.basics import patch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 # %% ../../nbs/46_models.two_branch.ipynb #a0f0c27e
 def find_relation(
@@ -69,6 +70,10 @@ def check_image_branch(
         raise ValueError(f"{type(base).__name__} is no image branch: "
                          f"it has no {', '.join(missing)}; "
                          "an adapter of a few lines can supply them, see the page on the core")
+    lazy = [name for name,p in base.named_parameters() if is_lazy(p)]
+    if lazy:
+        raise ValueError(f"{lazy[0]} of {type(base).__name__} is lazy and has no size yet; run the "
+                         "model on one batch before a text branch is plugged in")
 
 # %% ../../nbs/46_models.two_branch.ipynb #abeb2113
 @patch

@@ -15,11 +15,13 @@ import gc
 import torch
 from contextlib import contextmanager
 from itertools import chain
+from numbers import Integral
 from fastcore.basics import patch
 from torch import Tensor, nn
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from ..layers import StackedLinear
-from .lora_weights import LowRank, WeightMap, add_updates, find_maps, largest_rank
+from .lora_weights import (
+    LowRank, WeightMap, add_updates, check_adaptable, find_maps, largest_rank)
 from .view_state import ORDINARY, copied_buffers
 
 # %% ../../nbs/07_text.lora.ipynb #00d97401
@@ -30,7 +32,7 @@ def check_rank(
     "Raise a `ValueError` unless 1 <= r <= min(d_in, d_out)."
     d_in = W0.in_features
     d_out = W0.out_features // getattr(W0, 'n', 1)      # a StackedLinear holds n maps
-    if r != int(r):
+    if not isinstance(r, Integral):
         raise ValueError(f"rank r={r} is no whole number; choose 1 <= r <= {min(d_in, d_out)}")
     if not 1 <= r <= min(d_in, d_out):
         raise ValueError(f"rank r={r} does not fit a map {d_in} -> {d_out}; "
@@ -202,7 +204,9 @@ def adapt(
         rank = min(r, largest_rank(W))
         if not takes_adapter(W.owner):
             own = updates.setdefault(W.owner, {})
-            if W.parameter not in own: own[W.parameter] = LowRank(W.weight, rank, alpha, W.n)
+            if W.parameter in own: continue
+            like = next(W.owner.parameters()) # a weight that is computed may have an old dtype
+            own[W.parameter] = LowRank(W.weight, rank, alpha, W.n).to(like)
             continue
         if W.owner not in adapters: adapters[W.owner] = lora_adapter(W.owner, rank, alpha)
         view = replace_module(view, W.path, adapters[W.owner])
@@ -217,7 +221,7 @@ def check_ranks(
     "Raise a `ValueError` if a rank fits none of the maps."
     try:
         widest = max(maps.values(), key=largest_rank)
-        if not 1 <= r <= largest_rank(widest) or r != int(r): check_rank([*maps.values()][0], r)
+        if r not in range(1, largest_rank(widest) + 1): check_rank([*maps.values()][0], r)
     except ValueError as e:
         name = f'relation.{[*maps][0]}'.strip('.')
         raise ValueError(f"{name}: {e}") from None
@@ -230,7 +234,7 @@ def frozen_unless_it_fails(
     "Freeze a module; an error in the `with` block restores what trains."
     before = [(p, p.requires_grad) for p in module.parameters()]
     try:
-        module.requires_grad_(False)
+        for p, _ in before: p.requires_grad_(False)
         yield
     except BaseException:
         for p, trains in before: p.requires_grad_(trains)
@@ -244,6 +248,7 @@ def lora_view(
     targets:tuple[str,...]=(), # which linear maps, see `find_maps`; empty: all
 )->nn.Module: # the view: shares every tensor of `relation`, adds A and B
     "The text branch's relation: shared weights plus a low-rank update (Sec. 3.2, Eq. 4)."
+    check_adaptable(relation)
     with frozen_unless_it_fails(relation):
         view = shared_copy(relation)
         with copied_buffers(view):

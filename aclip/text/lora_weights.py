@@ -6,10 +6,10 @@ Docs: https://aclip-gar.github.io/aclip/text.lora_weights.html.md"""
 
 # %% auto #0
 __all__ = ['NO_MAP', 'UPDATES', 'LowRank', 'map_weights', 'WeightMap', 'largest_rank', 'ends_with', 'all_maps', 'find_maps',
-           'matches', 'updated_weight', 'RecurrentWeights', 'AdaptedModule', 'new_adapted', 'copy_attributes',
-           'adapted_class', 'add_updates']
+           'matches', 'check_adaptable', 'updated_weight', 'RecurrentWeights', 'AdaptedModule', 'new_adapted',
+           'copy_attributes', 'adapted_class', 'add_updates']
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #86245b80
+# %% ../../nbs/07b_text.lora_weights.ipynb #43ef06be
 import copy
 import re
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from ..layers import StackedLinear
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #6c5d93ae
+# %% ../../nbs/07b_text.lora_weights.ipynb #fa842f34
 class LowRank(nn.Module):
     "The matrix alpha B A; or n of them on top of each other."
     def __init__(self,
@@ -42,7 +42,7 @@ class LowRank(nn.Module):
         A = self.A.weight.unflatten(0, (*self.B.shape[:-2], -1))
         return self.alpha * self.B @ A
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #1468d683
+# %% ../../nbs/07b_text.lora_weights.ipynb #4722e6a6
 NO_MAP = re.compile(r'(Norm(\dd)?|Embedding(Bag)?)$') # ends of names of classes
 
 @singledispatch
@@ -51,11 +51,12 @@ def map_weights(
 )->dict[str,int]: # name of a parameter -> number n of maps that it stacks
     "The parameters of a module that are linear maps; `map_weights.register` adds a class."
     W = getattr(module, 'weight', None)
+    if 'weight' in module._buffers or not [*module.parameters()]: return {}
     if not isinstance(W, Tensor) or not W.is_floating_point() or W.ndim != 2: return {}
     if any(NO_MAP.search(c.__name__) for c in type(module).__mro__): return {}
     return {'weight': 1}
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #dcc2c0c3
+# %% ../../nbs/07b_text.lora_weights.ipynb #c03345bb
 @map_weights.register
 def _(module:StackedLinear):
     return {'weight': module.n}
@@ -65,7 +66,7 @@ def _(module:StackedLinear):
 def _(module):
     return {'weight': 1}
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #e408ded3
+# %% ../../nbs/07b_text.lora_weights.ipynb #446271a8
 @map_weights.register
 def _(module:nn.MultiheadAttention):
     if module.in_proj_weight is not None: return {'in_proj_weight': 3}
@@ -80,7 +81,7 @@ def _(module):
     # weight_hr projects the output of an LSTM; it has no gates.
     return {name: 1 if 'hr' in name else n for name, n in gates.items()}
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #ce3faf86
+# %% ../../nbs/07b_text.lora_weights.ipynb #2c3b9689
 @dataclass(frozen=True)
 class WeightMap:
     "A linear map of a module, or several that one parameter stacks."
@@ -104,14 +105,14 @@ class WeightMap:
         "Width of the outputs of all n maps."
         return self.weight.shape[0]
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #15fe6432
+# %% ../../nbs/07b_text.lora_weights.ipynb #685dfb1d
 def largest_rank(
     W:WeightMap, # or another object with in_features, out_features and n
 )->int: # >= 1
     "The smaller side of a map, which is the largest rank of an update."
     return min(W.in_features, W.out_features//W.n)
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #73c077bd
+# %% ../../nbs/07b_text.lora_weights.ipynb #1654686f
 def ends_with(
     parts:list[str], # parts of a name
     pattern:list[str], # parts of a pattern, each with wildcards as in file names
@@ -123,26 +124,19 @@ def ends_with(
     if ends_with(shorter, pattern[:-1]): return True
     return pattern[-1] == '*' and ends_with(shorter, pattern)
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #0b20cfba
+# %% ../../nbs/07b_text.lora_weights.ipynb #8ee4877a
 def all_maps(
     module:nn.Module, # where to search
 )->dict[str,WeightMap]: # by name
-    "All linear maps inside a module; a `ValueError` for those that cannot be adapted."
+    "All linear maps inside a module."
     found = {}
     for path, m in module.named_modules(remove_duplicate=False):
-        where = f'relation.{path}'.strip('.')
-        if any(is_lazy(p) for p in m._parameters.values()):
-            raise ValueError(f"{where} is lazy and has no size yet; run the model on one batch "
-                             "before the text branch is plugged in")
-        if isinstance(m, torch.jit.ScriptModule):
-            raise ValueError(f"{where} is compiled by torch.jit and would not see the update; "
-                             "plug the text branch into the module before it is compiled")
         for parameter, n in map_weights(m).items():
             name = path if parameter == 'weight' else f'{path}.{parameter}'.strip('.')
             found[name] = WeightMap(path, m, parameter, n)
     return found
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #ff0e7758
+# %% ../../nbs/07b_text.lora_weights.ipynb #e06e6f48
 def find_maps(
     module:nn.Module, # where to search
     targets:tuple[str,...]=(), # ends of names, see `ends_with`; empty: all
@@ -164,7 +158,7 @@ def find_maps(
         chosen |= hits
     return {name: W for name, W in found.items() if name in chosen or not targets}
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #c163ab13
+# %% ../../nbs/07b_text.lora_weights.ipynb #bbf92f80
 def matches(
     name:str, # of the map
     W:WeightMap, # the map
@@ -174,7 +168,22 @@ def matches(
     names = {name, W.path, f'{W.path}.{W.parameter}'.strip('.')}
     return any(ends_with(n.split('.'), pattern.split('.')) for n in names)
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #2f67d75c
+# %% ../../nbs/07b_text.lora_weights.ipynb #31b172cc
+def check_adaptable(
+    module:nn.Module, # with its submodules
+    name:str='relation', # how the error calls it
+):
+    "Raise a `ValueError` for layers without a size, and for code that torch.jit has compiled."
+    for path, m in module.named_modules():
+        where = f'{name}.{path}'.strip('.')
+        if any(is_lazy(p) for p in m._parameters.values()):
+            raise ValueError(f"{where} is lazy and has no size yet; run the model on one batch "
+                             "before the text branch is plugged in")
+        if isinstance(m, torch.jit.ScriptModule):
+            raise ValueError(f"{where} is compiled by torch.jit and would not see the update; "
+                             "plug the text branch in before the module is compiled")
+
+# %% ../../nbs/07b_text.lora_weights.ipynb #7074d001
 UPDATES = 'lora_updates' # name of the submodule with the updates of a module
 
 def updated_weight(
@@ -196,7 +205,7 @@ def updated_weight(
         else: self.__dict__[name] = value # a result, as of nn.utils.weight_norm
     return property(read, write)
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #1b0e710e
+# %% ../../nbs/07b_text.lora_weights.ipynb #84c865a6
 class RecurrentWeights:
     "For subclasses of `nn.RNNBase`: no list of weights is kept."
     @property
@@ -210,7 +219,7 @@ class RecurrentWeights:
 
     def flatten_parameters(self): "Nothing to do: the weights are new in each pass."
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #62f78f93
+# %% ../../nbs/07b_text.lora_weights.ipynb #5a27722e
 class AdaptedModule:
     "Copies and pickles of a module whose class was made by `adapted_class`."
     def __reduce_ex__(self, protocol):
@@ -234,7 +243,7 @@ def copy_attributes(
     new.__dict__ = copy.deepcopy(self.__dict__, memo)
     return new
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #8c3d7702
+# %% ../../nbs/07b_text.lora_weights.ipynb #980f77a9
 @cache
 def adapted_class(
     cls:type, # class of a module
@@ -248,7 +257,7 @@ def adapted_class(
     if hasattr(cls, '__deepcopy__'): members['__deepcopy__'] = copy_attributes
     return type(f'LoRA{cls.__name__}', parents, members)
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #bab61853
+# %% ../../nbs/07b_text.lora_weights.ipynb #20c25e39
 def add_updates(
     module:nn.Module, # is changed; its parameters are not
     updates:dict[str,LowRank], # by name of the parameter
