@@ -6,8 +6,8 @@ Docs: https://aclip-gar.github.io/aclip/text.lora.html.md"""
 
 # %% auto #0
 __all__ = ['ATOMS', 'check_rank', 'LoRALinear', 'StackedLoRALinear', 'lora_adapter', 'kept_results', 'find_uncopyable',
-           'shared_copy', 'takes_adapter', 'replace_module', 'adapt', 'check_ranks', 'frozen_unless_it_fails',
-           'lora_view']
+           'shared_copy', 'takes_adapter', 'replace_module', 'add_update', 'adapt', 'check_ranks',
+           'frozen_unless_it_fails', 'lora_view']
 
 # %% ../../nbs/07_text.lora.ipynb #363c2b31
 import copy
@@ -79,17 +79,27 @@ def merged_weight(self:LoRALinear)->Tensor: # as the weight of W0, (d_out, d_in)
     BA = self.B @ A
     return self.W0.weight + self.alpha*BA.reshape(self.W0.weight.shape)
 
+# %% ../../nbs/07_text.lora.ipynb #1aa3be2a
 @patch(as_prop=True)
-def weight(self:LoRALinear): return self.merged_weight()
+def weight(self:LoRALinear):
+    "The merged weight, for code that reads it."
+    return self.merged_weight()
 
 @patch(as_prop=True)
-def bias(self:LoRALinear): return self.W0.bias
+def bias(self:LoRALinear):
+    "The bias of W0."
+    return self.W0.bias
+
+# %% ../../nbs/07_text.lora.ipynb #cd2f3580
+@patch(as_prop=True)
+def in_features(self:LoRALinear):
+    "Width of the input."
+    return self.W0.in_features
 
 @patch(as_prop=True)
-def in_features(self:LoRALinear): return self.W0.in_features
-
-@patch(as_prop=True)
-def out_features(self:LoRALinear): return self.W0.out_features
+def out_features(self:LoRALinear):
+    "Width of the output, of all maps of a stack."
+    return self.W0.out_features
 
 # %% ../../nbs/07_text.lora.ipynb #f843b97f
 class StackedLoRALinear(LoRALinear):
@@ -168,7 +178,8 @@ def shared_copy(
                          "of the relation, or give its class a method __deepcopy__") from e
     # A class may copy itself in another way.
     for m, new in zip(modules, view.modules(), strict=True):
-        new._parameters, new._buffers = m._parameters, m._buffers
+        new._parameters = m._parameters
+        new._buffers = m._buffers
     return view
 
 # %% ../../nbs/07_text.lora.ipynb #31113671
@@ -191,6 +202,19 @@ def replace_module(
     return root
 
 # %% ../../nbs/07_text.lora.ipynb #d1ca57ca
+def add_update(
+    updates:dict[nn.Module,dict], # module -> its updates by parameter; is changed
+    W:WeightMap, # a weight that needs one
+    r:int, # rank
+    alpha:float, # gain
+):
+    "Make the update of a weight, once for each parameter."
+    own = updates.setdefault(W.owner, {})
+    if W.parameter in own: return
+    like = next(W.owner.parameters()) # a weight that is computed may have an old dtype
+    own[W.parameter] = LowRank(W.weight, r, alpha, W.n).to(like)
+
+# %% ../../nbs/07_text.lora.ipynb #be22ac54
 def adapt(
     view:nn.Module, # a `shared_copy`; is changed
     maps:dict[str,WeightMap], # what to adapt, by name
@@ -199,17 +223,12 @@ def adapt(
 )->nn.Module: # the view, or the adapter if the view is a single map
     "Put an adapter around each linear map, and an update into each other weight."
     adapters = {} # a map with two names gets one adapter
-    updates = {} # module -> its updates by parameter
+    updates = {}
     for W in maps.values():
         rank = min(r, largest_rank(W))
-        if not takes_adapter(W.owner):
-            own = updates.setdefault(W.owner, {})
-            if W.parameter in own: continue
-            like = next(W.owner.parameters()) # a weight that is computed may have an old dtype
-            own[W.parameter] = LowRank(W.weight, rank, alpha, W.n).to(like)
-            continue
-        if W.owner not in adapters: adapters[W.owner] = lora_adapter(W.owner, rank, alpha)
-        view = replace_module(view, W.path, adapters[W.owner])
+        if not takes_adapter(W.owner): add_update(updates, W, rank, alpha)
+        elif W.owner not in adapters: adapters[W.owner] = lora_adapter(W.owner, rank, alpha)
+        if W.owner in adapters: view = replace_module(view, W.path, adapters[W.owner])
     for owner, own in updates.items(): add_updates(owner, own)
     return view
 
