@@ -235,6 +235,7 @@ def weights_only():
         del os.environ[force]
         os.environ.update({name: value for name, value in before.items() if value is not None})
 
+# %% ../nbs/52_checkpoint.ipynb #e312ab0d
 def read_weights(
     path:Path, # local file: safetensors, or a PyTorch file of a state dict
     what:str, # the weights, such as 'I3D weights', for messages

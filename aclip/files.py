@@ -44,6 +44,7 @@ def write_atomic(
         part.unlink(missing_ok=True)
     return path
 
+# %% ../nbs/53_files.ipynb #9fbeac8b
 def unfinished(
     path:Path, # a file that `write_atomic` writes
 )->list[Path]: # temporary files beside it
@@ -63,6 +64,7 @@ def write_file(
         raise FileError(f"{path}: cannot be written ({e.strerror or e}); "
                         "choose a folder you can write to, with room on the disk") from e
 
+# %% ../nbs/53_files.ipynb #88a778fb
 def write_text(
     path:Path, # file to write
     text:str, # its content
@@ -232,6 +234,7 @@ def check_room(
     raise FileError(f"{folder}: {room/1e6:,.0f} MB will be written, but the disk has "
                     f"{free/1e6:,.0f} MB free; free some space, or choose a folder on another disk")
 
+# %% ../nbs/53_files.ipynb #783e1804
 def check_writable(
     folder:Path, # need not be there
     room:int=ROOM, # bytes that will be written

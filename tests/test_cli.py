@@ -203,10 +203,10 @@ def test_standard_output_is_the_result_alone(made, step):
 def test_a_place_that_cannot_be_written(made):
     refused('evaluate', '--model', best(made, 1), '--data', made/'data', '--available', '--out', best(made, 1), says=['cannot be made', 'choose a folder'])
 
-def test_interrupt_is_no_traceback(monkeypatch):
+def test_interrupt_is_no_traceback(monkeypatch, tmp_path):
     def stop(*_, **__): raise KeyboardInterrupt
     monkeypatch.setattr('aclip.data.doctor.detect_dataset', stop)
-    assert aclip('doctor', '--data', 'x') == (130, '', 'aclip doctor: stopped\n')
+    assert aclip('doctor', '--data', tmp_path) == (130, '', 'aclip doctor: stopped\n')
 
 def test_a_reader_who_has_seen_enough():
     "`aclip ... | head` ends without a traceback."

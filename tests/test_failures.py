@@ -71,7 +71,7 @@ def test_maps_that_do_not_exist(name, indices):
 def config(step=2, **kw):
     return Config(list(ACTIVITIES), list(ACTIONS), **{**dict(step=step, backbone='test_resnet', out_indices=[1], d=16, crop=3, size=(90, 160), relation=dict(n_graphs=2, d_k=4)), **kw})
 
-@pytest.mark.parametrize('kw', [dict(step=1), dict(step=2), dict(step=3, text=dict(r=2, d2=16, layers=1, heads=2)), dict(model='dualai', features='middle', relation={})])
+@pytest.mark.parametrize('kw', [dict(step=1), dict(step=2), dict(step=3, text=dict(r=2, d2=16, layers=1, heads=2)), dict(model='aformer', features='middle', relation={})])
 def test_a_model_is_tried_without_numbers(kw):
     check_model(config(**kw))
     with pytest.raises(ValueError, match='backbone test_vit cannot take pictures of 90 x 160'): check_model(config(backbone='test_vit', **kw))

@@ -6,7 +6,7 @@ Docs: https://aclip-gar.github.io/aclip/command_line.options.html.md"""
 
 # %% auto #0
 __all__ = ['NO_OPTIONS', 'POSITIONAL', 'METAVARS', 'CHOICES', 'NAMES', 'Group', 'resolve', 'parameters', 'value_type',
-           'option_help', 'names_help', 'option_name', 'add_group']
+           'value_text', 'option_help', 'dataset_default', 'dataset_words', 'names_help', 'option_name', 'add_group']
 
 # %% ../../nbs/20a_command_line.options.ipynb #419ccff3
 import argparse
@@ -29,6 +29,8 @@ class Group:
     rename:tuple=() # pairs (parameter, option)
     defaults:tuple=() # pairs (parameter, default in words), for defaults that come from elsewhere
     by_base:tuple=() # parameters whose default is a field of the base model's entry
+    by_dataset:tuple=() # parameters whose default on frames is a field of the dataset's entry
+    boxes:tuple=() # pairs (parameter, default for boxes alone)
     free:bool=False # all defaults come from the recipe of the step
 
 # Parameters that are no options: objects, and what --quiet decides.
@@ -85,6 +87,16 @@ def value_type(
     if annotation in (list, tuple): return dict(nargs='*', type=str)
     return dict(type=annotation if annotation in (int, float, Path) else str)
 
+# %% ../../nbs/20a_command_line.options.ipynb #f7b7bd83
+def value_text(
+    value, # a default: a number, a text, a truth value, several of them, or one for each step
+)->str: # such as '480 720', or '100/50/30' for the steps
+    "A default as the help shows it."
+    if isinstance(value, dict): return '/'.join(map(value_text, value.values()))
+    if isinstance(value, (list, tuple)): return ' '.join(map(value_text, value)) or 'none'
+    if isinstance(value, bool): return 'yes' if value else 'no'
+    return str(float(f'{value:.5g}')) if isinstance(value, float) else str(value)
+
 # %% ../../nbs/20a_command_line.options.ipynb #cb41eead
 def option_help(
     comment:str, # of the parameter
@@ -96,9 +108,36 @@ def option_help(
     if words: return f'{text}; default: {words}'
     plain = isinstance(default, (bool, int, float, str, list, tuple))
     if not plain or 'default' in text: return text
-    if isinstance(default, (list, tuple)): default = ' '.join(map(str, default)) or 'none'
-    if isinstance(default, bool): default = 'yes' if default else 'no'
-    return f'{text}; default: {default}'
+    return f'{text}; default: {value_text(default)}'
+
+# %% ../../nbs/20a_command_line.options.ipynb #b3d67054
+def dataset_default(
+    dataset, # an entry of `DATASETS`
+    group:Group, # of the parameter
+    name:str, # of the parameter
+): # the default on frames, for recipes one for each step; None: the dataset sets none
+    "What a dataset's entry has for an option."
+    if group.free:
+        recipe_for = resolve('train.recipes:recipe_for')
+        return {step: getattr(recipe_for(step, dataset=dataset.name), name)
+                for step in resolve('train.recipes:RECIPES')}
+    if group.key == 'model.relation': return dataset.relation.get(name)
+    return getattr(dataset, name) if name in group.by_dataset else None
+
+# %% ../../nbs/20a_command_line.options.ipynb #377ae192
+def dataset_words(
+    group:Group, # of the parameter
+    name:str, # of the parameter
+)->list[str]: # such as '16 for volleyball'; empty if no dataset sets it
+    "The default of an option on the frames of each dataset, and on boxes alone."
+    datasets = resolve('data.datasets:DATASETS')
+    found = {d.name: dataset_default(d, group, name) for d in datasets.values()}
+    boxes = dict(group.boxes)
+    if group.free:
+        recipes = resolve('train.recipes:BOX_RECIPES')
+        boxes = {name: {step: getattr(recipe, name) for step, recipe in recipes.items()}}
+    if name in boxes: found['boxes alone'] = boxes[name]
+    return [f'{value_text(v)} for {what}' for what, v in found.items() if v is not None]
 
 # %% ../../nbs/20a_command_line.options.ipynb #5b1c9e03
 # Option -> registry of its names, where they are not all that is taken, or not shown as choices.
@@ -112,13 +151,13 @@ def names_help(
     group:Group, # of the parameter
     name:str, # of the parameter
 )->str: # such as ' (7 for arg, 6 for aformer, 2 for dualai)', or nothing
-    "What registries add to a help text: the default of each base model, or the known names."
+    "What registries add to a help text: the default of each entry, or the known names."
+    words = dataset_words(group, name)
     if name in group.by_base:
         bases = resolve('models.registry:BASES').values()
         words = [f'{getattr(base, name)} for {base.name}' for base in bases]
-    else:
-        registry = NAMES.get(dict(group.rename).get(name, name))
-        words = resolve(registry) if registry else ()
+    elif registry := NAMES.get(dict(group.rename).get(name, name)):
+        words = resolve(registry)
     return f" ({', '.join(words)})" if words else ''
 
 # %% ../../nbs/20a_command_line.options.ipynb #50d56eb3
@@ -140,7 +179,7 @@ def add_group(
     for name, p in parameters(group).items():
         kw = value_type(p['anno'])
         if (group.key, name) in CHOICES: kw['choices'] = tuple(resolve(CHOICES[group.key, name]))
-        words = 'as in the recipe of the step' if group.free else dict(group.defaults).get(name)
+        words = dict(group.defaults).get(name, 'as in the recipe' if group.free else None)
         kw['help'] = option_help(p['docment'], p['default'], words) + names_help(group, name)
         if 'choices' not in kw and 'action' not in kw:
             kw['metavar'] = METAVARS.get(kw['type'], 'TEXT')

@@ -32,7 +32,7 @@ TRAIN = (
     CLIPS,
     Group('image branch (steps 1 and 2)', 'config:Config', 'model',
           skip=('step', 'n_frames', 'n_actors', 'relation', 'text', 'method'),
-          defaults=(('size', "the dataset's"),), by_base=('d',)),
+          defaults=(('size', "the dataset's"),), by_base=('d',), by_dataset=('size', 'dropout')),
     Group('weights of the backbone (step 1)', 'models.features:Weights', 'weights'),
     Group('method (step 3)', 'config:Config', 'model', only=('method',)),
     Group('text branch (step 3)', 'core:ActivityCLIP', 'model.text',
@@ -40,8 +40,8 @@ TRAIN = (
           defaults=(('r', "the base model's"), ('d2', "the teacher's"), ('tau', "the teacher's")),
           by_base=('r',)),
     Group('distillation (step 3)', 'train.run:Distillation', 'distill'),
-    Group('recipe (every step that runs)', 'train.recipes:Recipe', 'recipe', skip=('name',),
-          free=True),
+    Group('recipe (every step that runs; defaults of steps 1/2/3, for boxes alone 2/3)',
+          'train.recipes:Recipe', 'recipe', skip=('name',), free=True),
     Group('augmentation of boxes (every step that runs)', 'data.augment:BoxAugment', 'augment'),
 )
 
@@ -133,7 +133,7 @@ def relation_groups(
     skip = ('features', 'n_activities', 'n_actions', 'dropout', 'n_actors', 'd', 'relation')
     names = [base.build.__name__, *([base.relation.__name__] if base.relation else [])]
     return tuple(Group(f'{title} of {base.title} (step 2)', f'{module}:{name}', 'model.relation',
-                       skip=skip, prefix='relation.')
+                       skip=skip, prefix='relation.', boxes=tuple(base.boxes.items()))
                  for title, name in zip(('losses', 'relation'), names))
 
 # %% ../../nbs/20c_command_line.subcommands.ipynb #7d3cc1dd

@@ -82,8 +82,8 @@ COLLECTIVE = Dataset(
     n_actors=13,
     size=(480, 720),
     recipes={
-        1: dict(epochs=100, bs=16, wd=.01),
-        2: dict(epochs=50, bs=16, wd=.01, lr=1e-4, schedule='constant'),
+        1: dict(epochs=100, bs=16, wd=.01, optimizer='adam'),
+        2: dict(epochs=50, bs=16, wd=.01, optimizer='adam', lr=1e-4, schedule='constant'),
         3: dict(bs=16),
     },
     dropout={1: .5, 2: .2, 3: .2},

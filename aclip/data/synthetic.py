@@ -35,12 +35,14 @@ def _partial_folder(root, run):
     "Where process `run` writes its unfinished files."
     return root/'.partial'/f'{run}'
 
+# %% ../../nbs/77_data.synthetic.ipynb #6ab41a9a
 def _move_file(new, root, name):
     "Enter a finished file in the world's list of files, then give it its name."
     FileList(root).add([(name, file_digest(new))])
     (root/name).parent.mkdir(parents=True, exist_ok=True)
     os.replace(new, root/name)
 
+# %% ../../nbs/77_data.synthetic.ipynb #c1587a88
 def _write_file(root, name, text, partial_folder):
     "Write a text file in the partial folder, then rename it to `root/name`."
     partial_folder.mkdir(parents=True, exist_ok=True)
@@ -48,6 +50,7 @@ def _write_file(root, name, text, partial_folder):
     new.write_text(text)
     _move_file(new, root, name)
 
+# %% ../../nbs/77_data.synthetic.ipynb #ced5e8ff
 def _remove_partial(root, runs):
     "Remove the unfinished files of these processes."
     for run in runs: shutil.rmtree(_partial_folder(root, run), ignore_errors=True)
@@ -147,10 +150,12 @@ def _is_world(card):
     except FileError: return False
     return isinstance(found, dict) and found.get('kind') == 'aclip synthetic world'
 
+# %% ../../nbs/77_data.synthetic.ipynb #a027eb9c
 def _holds_something(root):
     "Does a folder hold anything but what a run leaves that was stopped at once?"
     return not root.is_dir() or any(f.name not in ('.partial', LIST) for f in root.iterdir())
 
+# %% ../../nbs/77_data.synthetic.ipynb #aefbc614
 def _check_folder(root, world, overwrite):
     "`DataError` for a folder with another world or with anything else."
     card = root/'world.json'
@@ -189,6 +194,7 @@ def _write_annotations(root, name, text, partial_folder):
         raise DataError(f'{root/name}: was changed since it was drawn. Expected the annotations '
                         'of this world. Delete the file to have it drawn again.')
 
+# %% ../../nbs/77_data.synthetic.ipynb #d14dfcfc
 def _write_clips(root, world, workers, progress):
     "Write all clips, then the annotations.txt of each video."
     activities = plan_activities(world['clips'], world['seed'])

@@ -127,6 +127,7 @@ class ArrayType:
     def __new__(cls, *args): raise DataError('the pickle makes an array of any size. '
                                              'Expected tracks. Copy the file again.')
 
+# %% ../../nbs/64_data.volleyball_tracks.ipynb #d97129b9
 def empty_array(
     kind:type, # `ArrayType`
     shape:tuple, # as numpy's own pickles have it; not used
@@ -135,6 +136,7 @@ def empty_array(
     "An array of no size, in place of numpy's `_reconstruct`."
     return np.empty(0)
 
+# %% ../../nbs/64_data.volleyball_tracks.ipynb #779a8271
 def numpy_scalar(
     dtype:np.dtype, # its type
     data:bytes, # its value; numpy would make any size of zeros without it
@@ -144,6 +146,7 @@ def numpy_scalar(
     if isinstance(data, str): data = data.encode('latin1')
     return np.frombuffer(data, dtype, 1)[0]
 
+# %% ../../nbs/64_data.volleyball_tracks.ipynb #34f94820
 def number_type(
     *code, # as for `numpy.dtype`
 )->np.dtype: # of numbers

@@ -37,6 +37,7 @@ def frame_names(
     first = target - world['frames']//2
     return [f'{first + k}.jpg' for k in range(world['frames'])]
 
+# %% ../../nbs/76b_data.world.ipynb #58df7c39
 def world_files(
     world:dict, # arguments of a world
 )->list: # paths inside its folder

@@ -117,12 +117,14 @@ def write_evaluation(
     write_file(out/'confusion.png', lambda part: ax.figure.savefig(part, **options))
     write_json(out/'evaluation.json', result)
 
+# %% ../../nbs/23_evaluate.evaluation.ipynb #393d0367
 def our_plot(
     path:Path, # a file
 )->bool: # is it a plot of `write_evaluation`?
     "What `check_output` needs to know of confusion.png."
     with Image.open(path, formats=('PNG',)) as image: return image.info.get('Software') == 'aclip'
 
+# %% ../../nbs/23_evaluate.evaluation.ipynb #2e7877d9
 def check_evaluation(
     out:Path, # folder of the results
     overwrite:bool, # replace any files

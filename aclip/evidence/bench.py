@@ -24,6 +24,7 @@ from typing import NamedTuple
 from ..core import ActivityCLIP
 from ..data.loaders import clip_dls
 from ..data.synthetic import make_world, world_videos
+from ..data.datasets import DATASETS
 from ..data.source import ClipSource
 from .bench_relations import (FULL, N_ACTORS, QUICK, Sizes, bench_growth,
                                             bench_one_pass, bench_relations)
@@ -38,7 +39,8 @@ from ..train.store import FeatureStore
 from ..zoo import create_model
 
 # %% ../../nbs/96_evidence.bench.ipynb #afa4cc4b
-CLIPS = 3493 # clips in Volleyball's training and validation videos
+# Clips in Volleyball's training and validation videos.
+CLIPS = DATASETS['volleyball'].official['trainval']
 
 def drawn_source(
     folder:Path, # new or empty

@@ -170,6 +170,7 @@ def demo_files(
             names += [str(folder/name) for name in STEP_FILES]
     return names
 
+# %% ../../nbs/26_evidence.demo.ipynb #7bffedec
 def clear_demo(
     out:Path, # folder of an earlier demo
     seeds:list[int], # of the new demo
@@ -272,7 +273,8 @@ def finish(
 )->dict: # what `demo` returns
     "Summarise the rows and write the report."
     result = dict(seeds=card['seeds'], summary=summary(rows), rows=rows, arguments=card,
-                  machine=machine_info(), seconds=round(seconds, 1), command=command_line(out, card))
+                  machine=machine_info(), seconds=round(seconds, 1),
+                  command=command_line(out, card))
     source = demo_source(out/f"seed-{card['seeds'][0]}"/'world')
     result['report'] = str(write_report(out, result, source))
     return result

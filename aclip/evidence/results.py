@@ -162,7 +162,7 @@ def identity(
 )->dict: # JSON types
     "What a result must agree with."
     if run.image_run == run: setup = replace(setup, teacher=None)
-    recipes = [asdict(last_recipe(r, setup)) for r in run.members]
+    recipes = [last_recipe(r, setup).to_dict() for r in run.members]
     files = [Path(r.teacher) for r in run.members if r.teacher and Path(r.teacher).is_file()]
     banks = [sha256(f.read_bytes()).hexdigest()[:16] for f in files]
     parts = dict(run=asdict(run), seed=seed, setup=asdict(setup),

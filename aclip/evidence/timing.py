@@ -113,8 +113,8 @@ def time_training(
     timer = StepTimer(steps or len(dls.train))
     callbacks = [timer]
     if recipe.clip > 0: callbacks.append(GradientClip(recipe.clip))
-    learn = text_learner(dls, model, run.bank, wd=recipe.wd, smoothing=recipe.smoothing,
-                         cbs=callbacks, **asdict(run.distill))
+    learn = text_learner(dls, model, run.bank, wd=recipe.wd, optimizer=recipe.optimizer,
+                         smoothing=recipe.smoothing, cbs=callbacks, **asdict(run.distill))
     with learn.no_bar(), learn.no_logging(): learn.fit(1, recipe.lr)
     return timer
 

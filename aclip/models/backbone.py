@@ -91,6 +91,7 @@ def _backbone_state(name, weights):
     inner = next((state[k] for k in places if state.get(k) is not None), state)
     return clean_state_dict(inner)
 
+# %% ../../nbs/09_models.backbone.ipynb #036fe3f7
 def _from_file(make, name, weights):
     "A timm feature extractor with all its weights from a local file."
     state = _backbone_state(name, weights)

@@ -79,7 +79,7 @@ def step_settings(
 )->list: # JSON-ready
     "The settings that decide what a step ends in."
     run = plan.run
-    settings = [plan.config.to_dict(), asdict(plan.recipe), run.protocol, str(run.source.boxes),
+    settings = [plan.config.to_dict(), plan.recipe.to_dict(), run.protocol, str(run.source.boxes),
                 run.seed, run.augment, run.precision]
     if plan.store is not None: settings.append(plan.store.numbers)
     if plan.step == 3: settings.append(asdict(run.distill))

@@ -8,7 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/train.recipes.html.md"""
 __all__ = ['RECIPES', 'BOX_RECIPES', 'PROTOCOLS', 'Recipe', 'recipe_for', 'Protocol']
 
 # %% ../../nbs/78_train.recipes.ipynb #4db18270
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, NamedTuple
 from fastcore.basics import patch
 from ..data.datasets import DATASETS
@@ -29,6 +29,8 @@ class Recipe:
     action_weight:float=1. # weight of the action loss in steps 1 and 2
     clip:float=0. # largest norm of the gradient of a step; 0: no limit
     weigh_actions:bool=True # weigh each action in its loss as the dataset's official code does
+    # weight decay apart from the gradient ('adamw'), or as a part of it ('adam')
+    optimizer:Literal['adamw', 'adam']='adamw'
     def __post_init__(self): self.check()
 
 # %% ../../nbs/78_train.recipes.ipynb #02cbc099
@@ -42,6 +44,14 @@ def check(self:Recipe):
 
 Recipe.rules = dict.fromkeys(['lr', 'warmup', 'wd', 'action_weight', 'clip'], real(0))
 Recipe.rules['smoothing'] = real(0, 1)
+
+# %% ../../nbs/78_train.recipes.ipynb #e576e689
+@patch
+def to_dict(self:Recipe)->dict: # JSON-ready
+    "The fields as records have them; `optimizer` only where it is not AdamW."
+    fields = asdict(self)
+    if self.optimizer == 'adamw': del fields['optimizer']
+    return fields
 
 # %% ../../nbs/78_train.recipes.ipynb #9adf93d8
 RECIPES = {

@@ -77,8 +77,8 @@ def step_learner(
 ):
     "The fastai Learner of a step."
     recipe = plan.recipe
-    common = dict(wd=recipe.wd, smoothing=recipe.smoothing, precision=plan.run.precision,
-                  cbs=step_callbacks(plan))
+    common = dict(wd=recipe.wd, optimizer=recipe.optimizer, smoothing=recipe.smoothing,
+                  precision=plan.run.precision, cbs=step_callbacks(plan))
     if plan.step == 3:
         bank = plan.bank if plan.config.method == 'aclip' else None
         return text_learner(dls, model, bank, **asdict(plan.run.distill), **common)
@@ -156,7 +156,7 @@ def step_record(
     best = read_meta(plan.folder/'best.safetensors')['record']
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return dict(step=plan.step, best=best, clips=[len(part) for part in clips], trainable=trainable,
-                seconds=seconds, recipe=asdict(plan.recipe), config=plan.config.to_dict(),
+                seconds=seconds, recipe=plan.recipe.to_dict(), config=plan.config.to_dict(),
                 **step_note(plan), **machine_info())
 
 # %% ../../nbs/22_train.steps.ipynb #6b1c7d56
