@@ -11,7 +11,10 @@ from helpers import BoxFeatures, batch
 from aclip.checkpoint import load_state, load_tensors, save_tensors, unique_state
 from aclip.core import ActivityCLIP
 from aclip.evaluate.one_pass import one_pass
+from aclip.models.aformer import AFormer
+from aclip.models.arg import ARG
 from aclip.models.base import BaseModel
+from aclip.models.dualai import DualAI
 from aclip.models.series import SeriesCLIP
 from aclip.layers import StackedLinear
 from aclip.text.bank import TextBank
@@ -390,6 +393,13 @@ def test_a_failure_of_the_series_leaves_the_base():
         with pytest.raises((TypeError, ValueError)): SeriesCLIP(base, **kw)
         assert all(p.requires_grad for p in base.relation.parameters())
 
+@pytest.mark.parametrize('plug', [plug, lambda base: plug(base, adapt='scratch'), lambda base: SeriesCLIP(base, d2=D)], ids=['lora', 'scratch', 'series'])
+def test_every_text_branch_copies_or_names_what_it_cannot(plug):
+    assert scores(plug(base_of('tce')))['activity'].shape == (2, G)                # results with a graph
+    base = wrong(nn.Sequential(Locked(D, D)))
+    with pytest.raises(ValueError, match=r'0\.lock cannot be copied for the text branch'): plug(base)
+    assert all(p.requires_grad for p in base.relation.parameters())
+
 def test_a_view_that_was_plugged_in_twice():
     base = base_of('lstm')
     for _ in range(2): model = plug(plug(base).unplug())
@@ -424,6 +434,30 @@ def test_a_width_that_the_base_does_not_state():
 
 
 # Against others
+
+def wrapped(relation, r, alpha=8.):
+    "The view of 0.1.0: an adapter around each nn.Linear."
+    view = copy.deepcopy(relation, {id(p): p for p in relation.parameters()}).requires_grad_(False)
+    for name, m in [*view.named_modules()]:
+        if isinstance(m, nn.Linear): setattr(view.get_submodule(name.rpartition('.')[0]), name.rpartition('.')[2], lora_adapter(m, r, alpha))
+    return view
+
+@pytest.mark.parametrize('make', [lambda: ARG(BoxFeatures(D), G, K, n_graphs=3, d_k=8, n_frames=T, n_actors=N), lambda: AFormer(BoxFeatures(D), G, K), lambda: DualAI(BoxFeatures(D), G, K)], ids=['arg', 'aformer', 'dualai'])
+def test_training_of_linear_maps_is_as_in_0_1_0_to_the_bit(make):
+    torch.manual_seed(0)
+    relation, x, (_, boxes, mask) = make().relation, torch.rand(2, T, N, D), batch(T, N)
+    results = []
+    for view in (lora_view, wrapped):
+        torch.manual_seed(1)
+        view = view(relation, 2).train()
+        torch.manual_seed(2)
+        trains = {k: p for k, p in view.named_parameters() if p.requires_grad}
+        opt = torch.optim.AdamW(trains.values(), lr=1e-2)
+        for _ in range(3): opt.zero_grad(); view(x, boxes, mask).pow(2).sum().backward(); opt.step()
+        results.append({k: p.detach() for k, p in trains.items()})
+    a, b = results
+    assert list(a) == list(b)
+    for k in a: assert torch.equal(a[k], b[k]), k
 
 def test_equals_peft():
     peft = pytest.importorskip('peft')

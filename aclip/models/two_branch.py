@@ -9,12 +9,12 @@ __all__ = ['find_relation', 'TwoBranch', 'check_image_branch', 'output_width', '
            'check_reset']
 
 # %% ../../nbs/46_models.two_branch.ipynb #5add4e4a
-import copy
 import math
 from contextlib import contextmanager
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from ..text.lora import copy_module, kept_results
 
 # %% ../../nbs/46_models.two_branch.ipynb #a0f0c27e
 def find_relation(
@@ -124,7 +124,8 @@ def fresh_copy(
     relation:nn.Module, # any module; every part that holds parameters has `reset_parameters`
 )->nn.Module: # the same module with new, trainable parameters of its own
     "The relation as it was before training (Table 4, the rows with a dagger)."
-    fresh = copy.deepcopy(relation).requires_grad_(True)
+    results = {id(x): x.detach().clone() for x in kept_results(relation)}
+    fresh = copy_module(relation, results).requires_grad_(True)
     for p in fresh.parameters(): nn.init.constant_(p, math.nan)
     fresh.apply(reset_module)
     check_reset(fresh)

@@ -6,7 +6,7 @@ Docs: https://aclip-gar.github.io/aclip/text.lora.html.md"""
 
 # %% auto #0
 __all__ = ['ATOMS', 'check_rank', 'LoRALinear', 'StackedLoRALinear', 'lora_adapter', 'kept_results', 'find_uncopyable',
-           'shared_copy', 'takes_adapter', 'replace_module', 'add_update', 'adapt', 'check_ranks',
+           'copy_module', 'shared_copy', 'takes_adapter', 'replace_module', 'add_update', 'adapt', 'check_ranks',
            'frozen_unless_it_fails', 'lora_view']
 
 # %% ../../nbs/07_text.lora.ipynb #363c2b31
@@ -160,6 +160,18 @@ def find_uncopyable(
             except Exception: return f'relation.{path}.{name}'.replace('..', '.')
     return type(module).__name__
 
+# %% ../../nbs/07_text.lora.ipynb #bb0866f5
+def copy_module(
+    module:nn.Module, # any module
+    memo:dict, # id of an object -> its copy; may be the object itself
+)->nn.Module: # the copy
+    "As `copy.deepcopy`; a `ValueError` names what cannot be copied."
+    try: return copy.deepcopy(module, dict(memo))
+    except Exception as e:
+        place = find_uncopyable(module, memo)
+        raise ValueError(f"{place} cannot be copied for the text branch ({e}); keep it outside "
+                         "of the relation, or give its class a method __deepcopy__") from e
+
 # %% ../../nbs/07_text.lora.ipynb #9d325768
 def shared_copy(
     module:nn.Module, # any module
@@ -170,12 +182,7 @@ def shared_copy(
     dictionaries = [held for m in modules for held in (m._parameters, m._buffers)]
     tensors = chain(module.parameters(), module.buffers(), kept_results(module))
     # deepcopy takes what is in its memo as copied already.
-    memo = {id(x): x for x in chain(dictionaries, tensors)}
-    try: view = copy.deepcopy(module, dict(memo))
-    except Exception as e:
-        place = find_uncopyable(module, memo)
-        raise ValueError(f"{place} cannot be copied for the text branch ({e}); keep it outside "
-                         "of the relation, or give its class a method __deepcopy__") from e
+    view = copy_module(module, {id(x): x for x in chain(dictionaries, tensors)})
     # A class may copy itself in another way.
     for m, new in zip(modules, view.modules(), strict=True):
         new._parameters = m._parameters

@@ -9,7 +9,7 @@ __all__ = ['NO_MAP', 'UPDATES', 'LowRank', 'map_weights', 'WeightMap', 'largest_
            'find_maps', 'check_adaptable', 'inherited_property', 'updated_weight', 'RecurrentWeights', 'AdaptedModule',
            'new_adapted', 'copy_attributes', 'adapted_class', 'add_updates']
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #8b50e906
+# %% ../../nbs/07b_text.lora_weights.ipynb #c851cd41
 import copy
 import re
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from ..layers import StackedLinear
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #e9ec50ed
+# %% ../../nbs/07b_text.lora_weights.ipynb #632c736e
 class LowRank(nn.Module):
     "The matrix alpha B A; or n of them on top of each other."
     def __init__(self,
@@ -42,7 +42,7 @@ class LowRank(nn.Module):
         A = self.A.weight.unflatten(0, (*self.B.shape[:-2], -1))
         return self.alpha * self.B @ A
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #5a2e81a8
+# %% ../../nbs/07b_text.lora_weights.ipynb #cdd10560
 NO_MAP = re.compile(r'(Norm(\dd)?|Embedding(Bag)?)$') # ends of names of classes
 
 @singledispatch
@@ -56,7 +56,7 @@ def map_weights(
     if any(NO_MAP.search(c.__name__) for c in type(module).__mro__): return {}
     return {'weight': 1}
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #bcc7eed5
+# %% ../../nbs/07b_text.lora_weights.ipynb #15f5d00c
 @map_weights.register
 def _(module:StackedLinear):
     return {'weight': module.n}
@@ -66,7 +66,7 @@ def _(module:StackedLinear):
 def _(module):
     return {'weight': 1}
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #8c742af3
+# %% ../../nbs/07b_text.lora_weights.ipynb #771e74bf
 @map_weights.register
 def _(module:nn.MultiheadAttention):
     if module.in_proj_weight is not None: return {'in_proj_weight': 3}
@@ -81,7 +81,7 @@ def _(module):
     # weight_hr projects the output of an LSTM; it has no gates.
     return {name: 1 if 'hr' in name else n for name, n in gates.items()}
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #3e0b11bc
+# %% ../../nbs/07b_text.lora_weights.ipynb #d53e3574
 @dataclass(frozen=True)
 class WeightMap:
     "A linear map of a module, or several that one parameter stacks."
@@ -105,14 +105,14 @@ class WeightMap:
         "Width of the outputs of all n maps."
         return self.weight.shape[0]
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #bf644184
+# %% ../../nbs/07b_text.lora_weights.ipynb #56b69ddb
 def largest_rank(
     W:WeightMap, # or another object with in_features, out_features and n
 )->int: # >= 1
     "The smaller side of a map, which is the largest rank of an update."
     return min(W.in_features, W.out_features//W.n)
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #3dc693a9
+# %% ../../nbs/07b_text.lora_weights.ipynb #277a03fa
 def ends_with(
     parts:list[str], # parts of a name
     pattern:list[str], # parts of a pattern, each with wildcards as in file names
@@ -124,7 +124,7 @@ def ends_with(
     if ends_with(shorter, pattern[:-1]): return True
     return pattern[-1] == '*' and ends_with(shorter, pattern)
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #0bbeb293
+# %% ../../nbs/07b_text.lora_weights.ipynb #38067982
 def all_maps(
     module:nn.Module, # where to search
 )->dict[str,WeightMap]: # by name
@@ -136,7 +136,7 @@ def all_maps(
             found[name] = WeightMap(path, m, parameter, n)
     return found
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #db862f40
+# %% ../../nbs/07b_text.lora_weights.ipynb #4beaf0e8
 def select(
     maps:dict[str,WeightMap], # by name
     pattern:str, # end of the name of a map, of its module, or of its parameter
@@ -150,7 +150,7 @@ def select(
     raise ValueError(f"no linear map of {kind} is called {pattern!r}; "
                      f"it has {', '.join(filter(None, maps))}")
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #55d90e91
+# %% ../../nbs/07b_text.lora_weights.ipynb #f4f1ec68
 def find_maps(
     module:nn.Module, # where to search
     targets:tuple[str,...]=(), # ends of names, see `ends_with`; empty: all
@@ -166,7 +166,7 @@ def find_maps(
     chosen = {name for pattern in targets for name in select(found, pattern, kind)}
     return {name: W for name, W in found.items() if name in chosen or not targets}
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #b5df50b1
+# %% ../../nbs/07b_text.lora_weights.ipynb #4251759b
 def check_adaptable(
     module:nn.Module, # with its submodules
     name:str='relation', # how the error calls it
@@ -181,7 +181,7 @@ def check_adaptable(
             raise ValueError(f"{where} is compiled by torch.jit and would not see the update; "
                              "plug the text branch in before the module is compiled")
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #85e88b11
+# %% ../../nbs/07b_text.lora_weights.ipynb #5ba95bf0
 UPDATES = 'lora_updates' # name of the submodule with the updates of a module
 
 def inherited_property(
@@ -192,7 +192,7 @@ def inherited_property(
     own = getattr(cls, name, None)
     return own if isinstance(own, property) else None
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #b4758f62
+# %% ../../nbs/07b_text.lora_weights.ipynb #e159f74a
 def updated_weight(
     cls:type, # class of the module
     name:str, # name of the parameter
@@ -211,7 +211,7 @@ def updated_weight(
         else: self.__dict__[name] = value # a result, as of nn.utils.weight_norm
     return property(read, write)
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #d37cb93e
+# %% ../../nbs/07b_text.lora_weights.ipynb #0bb53417
 class RecurrentWeights:
     "For subclasses of `nn.RNNBase`: no list of weights is kept."
     @property
@@ -225,14 +225,14 @@ class RecurrentWeights:
 
     def flatten_parameters(self): "Nothing to do: the weights are new in each pass."
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #af7b36fc
+# %% ../../nbs/07b_text.lora_weights.ipynb #65ee2fe8
 class AdaptedModule:
     "Copies and pickles of a module whose class was made by `adapted_class`."
     def __reduce_ex__(self, protocol):
         _, _, *state = super().__reduce_ex__(protocol)
         return new_adapted, (self.plain_class, self.updated), *state
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #bd07f318
+# %% ../../nbs/07b_text.lora_weights.ipynb #da7d2615
 def new_adapted(
     cls:type, # class of the module without updates
     updated:tuple[str,...], # names of its weights with an update
@@ -241,7 +241,7 @@ def new_adapted(
     adapted = adapted_class(cls, updated)
     return adapted.__new__(adapted)
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #2ed68d46
+# %% ../../nbs/07b_text.lora_weights.ipynb #baef8e81
 def copy_attributes(
     self:nn.Module, # an adapted module
     memo:dict, # objects that are copied already
@@ -251,7 +251,7 @@ def copy_attributes(
     new.__dict__ = copy.deepcopy(self.__dict__, memo)
     return new
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #dda7eae1
+# %% ../../nbs/07b_text.lora_weights.ipynb #f4950e9e
 @cache
 def adapted_class(
     cls:type, # class of a module
@@ -265,7 +265,7 @@ def adapted_class(
     if hasattr(cls, '__deepcopy__'): members['__deepcopy__'] = copy_attributes
     return type(f'LoRA{cls.__name__}', parents, members)
 
-# %% ../../nbs/07b_text.lora_weights.ipynb #eccd4634
+# %% ../../nbs/07b_text.lora_weights.ipynb #75dc9f28
 def add_updates(
     module:nn.Module, # is changed; its parameters are not
     updates:dict[str,LowRank], # by name of the parameter
