@@ -12,6 +12,7 @@ import math
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
+from .data.rules import check_values, rules_of, whole
 from .models.base import ActivityClassifier
 from .models.two_branch import TwoBranch, check_width, fresh_copy, output_width
 from .text.image2text import Image2Text
@@ -37,6 +38,7 @@ class ActivityCLIP(TwoBranch):
         tau:float=0.01, # temperature of distillation; CLIP's own trained one is 0.01
         learn_tau:bool=False, # train the temperature as CLIP does
     ):
+        check_values(locals(), rules_of(ActivityCLIP), 'ActivityCLIP: ')
         super().__init__(base, relation)
         self.adapt = adapt
         with self.unplug_on_error():
@@ -46,6 +48,9 @@ class ActivityCLIP(TwoBranch):
             log_tau = torch.tensor(math.log(tau))
             self.log_tau = nn.Parameter(log_tau, requires_grad=learn_tau)
         self.train(self.training)
+
+# %% ../nbs/14_core.ipynb #fb67a05b
+ActivityCLIP.rules = dict(relation=None, r=whole())
 
 # %% ../nbs/14_core.ipynb #dda413e5
 @patch

@@ -3,8 +3,11 @@ import ast, json, re, sys
 from functools import lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
+from typing import NamedTuple
 import pytest, yaml
+from fastai.callback.core import Callback
 from make_readme import readme, render
+from torch import nn
 
 root = Path(__file__).resolve().parents[1]
 nbs = sorted(p for p in (root/'nbs').glob('*.ipynb') if p.name[0] not in '_.')
@@ -14,6 +17,8 @@ needs_index = pytest.mark.skipif(not index.exists(), reason='nbs/index.ipynb is 
 
 @lru_cache
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
+
+def source(cell): return ''.join(cell['source'])
 
 def rendered(cell):
     "The markdown of a cell: its source, or the markdown that it put out."
@@ -142,6 +147,57 @@ def test_names_of_arguments_are_not_linked():
     for code in (f'def f({name}): pass', f'{name} = 1'):
         assert processed(root/'nbs/20_cli.ipynb', ('markdown', f'`{name}`'), ('code', code))[0] == f'`{name}`'
 
+class Point(NamedTuple):
+    "A point."
+    x:float
+
+class PlainCallback(Callback): "Does nothing."
+
+class PlainModule(nn.Module):
+    "Its input."
+    def forward(self, x): return x
+
+class ProblemError(ValueError): "A problem."
+
+@pytest.mark.parametrize('cls,empty', [(Point, True), (PlainCallback, True), (PlainModule, True), (ProblemError, True), (nn.Linear, False)])
+def test_a_signature_without_a_field_gives_way_to_the_source(cls, empty):
+    from fastcore.basics import AttrDict
+    from nbdev.showdoc import show_doc
+    from aclip.evidence.site import ShortSignatures
+    output = dict(data={'text/markdown': show_doc(cls)._repr_markdown_()})
+    cell = AttrDict(cell_type='code', source=f'show_doc({cls.__name__})', outputs=[output])
+    exported = AttrDict(cell_type='code', source='#| code-fold: true\n#| code-summary: "Exported source"\nclass A: pass')
+    process = ShortSignatures(None)
+    process(cell)
+    process(exported)
+    assert ('```python' in output['data']['text/markdown']) == (not empty)
+    assert exported.source.startswith('#| code-fold: ' + ('show' if empty else 'true'))
+
+def definitions(path):
+    "Exported functions and classes of a page, methods included."
+    for c in cells(path):
+        if c['cell_type'] == 'code' and re.search(r'^#\| *export', source(c), re.M):
+            yield from ((n, source(c)) for n in ast.walk(ast.parse(source(c))) if isinstance(n, (ast.FunctionDef, ast.ClassDef)))
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_docs_of_a_definition_render(path):
+    "nbdev puts a docstring between asterisks, and the comment of a result on one line."
+    for node, text in definitions(path):
+        doc = ast.get_docstring(node) or ''
+        assert '*' not in re.sub(r'`[^`]*`', '', doc.splitlines()[0] if doc else ''), f'{path.name}: an asterisk in the docstring of {node.name} ends its italics'
+        if isinstance(node, ast.FunctionDef) and node.name == '__repr__' and re.search(r'^@patch', text, re.M):
+            assert doc, f'{path.name}: the docs of __repr__ are "Return repr(self)."'
+    for cell in cells(path):
+        many = re.findall(r'^ *#[^|].*\n *#.*\n\)->', source(cell), re.M) if cell['cell_type'] == 'code' else []
+        assert not many, f'{path.name}: the comment of a result on one line, behind it: {many}'
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_a_page_starts_with_words(path):
+    "Imports and other code come after the first sentences."
+    visible = [c for c in cells(path) if c['cell_type'] == 'markdown' or c['cell_type'] == 'code' and not re.match(r'#\| *(hide|export\b|default_exp)', source(c))]
+    title = next(i for i, c in enumerate(visible) if source(c).startswith('# '))
+    assert visible[title + 1]['cell_type'] == 'markdown', f'{path.name}: code before the first sentence'
+
 def test_links_are_not_nested():
     for before, after in (('', ''), ('the ', ' class')):
         text = f'[{before}`LoRALinear`{after}](07_text.lora.ipynb)'
@@ -160,8 +216,6 @@ INSTALL = '''#| hide
 try: import aclip
 except ImportError:
     %pip install -Uqq git+https://github.com/aclip-gar/aclip'''
-
-def source(cell): return ''.join(cell['source'])
 
 @pytest.mark.parametrize('name', RUN_ALL)
 def test_colab_badge(name):
@@ -274,6 +328,7 @@ def test_stored_outputs(path):
     assert not found, f'{path.name} shows ' + '; '.join(found)
 
 COLUMNS = 80
+NARROW_COLUMNS = 48 # of an output on a page of 400 pixels
 
 def printed(output):
     "Text that a page shows in a fixed width: not a picture, a table, Markdown or HTML."
@@ -286,6 +341,33 @@ def printed(output):
 def test_printed_lines_are_not_cut(path):
     wide = [l for c in cells(path) for o in c.get('outputs', ()) for l in printed(o).splitlines() if len(l) > COLUMNS]
     assert not wide, f'{path.name} prints lines of more than {COLUMNS} columns; wrap them with textwrap.fill, or show a table: {wide[:3]}'
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_columns_are_not_wrapped(path):
+    "On a narrow page lines wrap, which destroys columns; a class of the cell keeps them."
+    for c in cells(path):
+        lines = '\n'.join(map(printed, c.get('outputs', ()))).splitlines()
+        columns = [l for l in lines if re.search(r'\S {3,}\S', l)]
+        if len(columns) < 2 or max(map(len, lines)) <= NARROW_COLUMNS: continue
+        assert re.search(r'^#\| *(classes: aligned|hide)', source(c), re.M), f'{path.name}: #| classes: aligned for a print in columns: {columns[0]!r}'
+
+def test_styles_of_a_narrow_page():
+    css = (root/'nbs/styles.css').read_text(encoding='utf-8')
+    narrow = css[css.index('@media (max-width: 575px)'):]
+    assert re.search(r'^ *\.cell-output pre.*pre-wrap', narrow, re.M) and re.search(r'^ *\.aligned \.cell-output pre.*white-space: pre;', narrow, re.M)
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_html_is_not_wider_than_a_narrow_page(path):
+    shown_html = [''.join(o.get('data', {}).get('text/html', '')) for c in cells(path) for o in c.get('outputs', ())]
+    wide = [tag for html in shown_html for tag in re.findall(r'<iframe[^>]*?width="\d+"[^>]*?srcdoc', html) if 'max-width:100%' not in tag]
+    assert not wide, f'{path.name}: {wide}'
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_one_equation_a_line(path):
+    "Two equations in one line are wider than a page of 400 pixels."
+    found = [m for c in cells(path) if c['cell_type'] == 'markdown' for m in re.findall(r'\$\$(.*?)\$\$', source(c), re.S)
+             if '\\qquad' in m.partition('\\qquad s \\in')[0] and len(m) > 60]
+    assert not found, f'{path.name}: a display of its own for each equation: {found}'
 
 @pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
 def test_outputs_are_not_empty_without_data(path):

@@ -67,17 +67,19 @@ def test_help_says_the_sizes_of_the_table(capsys):
     assert '(1024 for arg, 256 for aformer, 256 for dualai' in said and '(7 for arg, 6 for aformer, 2 for dualai' in said
 
 @pytest.mark.parametrize('argv,says', [
-    ('--features middle', ["arg takes no features 'middle'"]), ('--model dualai --i3d-weights f', ['no place for I3D weights']),
+    ('--features middle', ["arg takes no features 'middle'"]), ('--model dualai --i3d-weights {file}', ['no place for I3D weights']),
     ('--model aformer --relation.heads 3', ['width 64 cannot be split into 3 heads']),
     ('--model dualai --r 65', ['relation.transformers.ST.S.attention.W_q', 'r=65']),
     ('--model dualai --relation.paths TS --relation.parts frame-video', ['joint and contrastive losses need both paths']),
     ('--model dualai --relation.paths SS', ["'SS'", 'ST', 'TS']), ('--relation.norm rows', ["'rows'", 'nodes', 'features']),
     ('--model dualai --relation.parts frame', ["'frame'", 'frame-frame', 'frame-video', 'video-video']),
-    ('--model aformer --features middle --i3d-weights f', ['no place for I3D weights']), ('--model aformer --features clip --i3d-weights nowhere', ['no file nowhere', 'rgb_imagenet.pt']),
-    ('--model aformer --features clip --backbone-weights f', ['no place for backbone weights']),
+    ('--model aformer --features middle --i3d-weights {file}', ['no place for I3D weights']), ('--model aformer --features clip --i3d-weights nowhere', ['nowhere: no such file']),
+    ('--model aformer --features clip --backbone-weights {file}', ['no place for backbone weights']),
     ('--model aformer --features early --d 63 --no-relation.positions', ['half of the width']),
     ('--model aformer --features late', ['trained alone', "steps 1 and 2 with features 'middle'", '--start-from MIDDLE CLIP']), ('--model aformer --features late --steps 3', ['trained alone'])])
 def test_options_that_do_not_fit(world, tmp_path, argv, says):
+    (tmp_path/'f').touch()
+    argv = argv.replace('{file}', str(tmp_path/'f'))
     refused('train', '--tiny', '--data', world, '--available', '--out', tmp_path/'run', '--teacher', 'random', *argv.split(), says=says)
     assert not list(tmp_path.rglob('*.*'))
 

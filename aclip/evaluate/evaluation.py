@@ -83,10 +83,8 @@ def evaluate(
     mirror:bool=False, # also score each mirrored clip, and average both scores
     overwrite:bool=False, # replace files in `out` that are not of an evaluation
     progress:bool=True, # show a bar
-# MCA and MPCA in percent of activity (and of each branch), of action; confusion matrix of counts,
-# rows are the truth
-)->dict:
-    "MCA, MPCA and confusion matrix of a checkpoint (Sec. 4.1)."
+)->dict: # MCA and MPCA in percent, of activities (and of each branch) and actions; confusion counts
+    "MCA, MPCA and confusion matrix (rows are the truth) of a checkpoint (Sec. 4.1)."
     if out is not None: check_evaluation(Path(out), overwrite)
     models = model_list(model)
     scores, config, protocol = ensemble_scores(models, source, split, bs=bs, mirror=mirror,

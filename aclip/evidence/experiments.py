@@ -137,9 +137,7 @@ def run_once(
     setup:Setup, # features, protocol, recipe
     progress:bool=False, # show bars
     **options, # fields of `RunConfig`: precision, weights
-# the run, seed, protocol, scores of each branch in percent, confusion matrix, clips, trainable
-# parameters, seconds, machine
-)->dict:
+)->dict: # run, seed, protocol, scores in percent, confusion matrix, counts, seconds, machine
     "Train and test one run with one seed, unless that is done; the image branch first."
     check_dataset(source, setup)
     file = run_folder(run, seed, out)/'result.json'

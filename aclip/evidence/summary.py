@@ -42,9 +42,7 @@ def summarise(
     runs:dict, # seed -> result of its run
     image:dict, # seed -> result of the image branch alone
     dataset:str='volleyball', # a key of `DATASETS`
-# row, paper, status, MCA and MPCA with standard deviation, gain with its 95 % interval, seeds,
-# n_train, n_test, trainable, minutes
-)->dict:
+)->dict: # row, paper, status, MCA and MPCA with spread, gain with interval, seeds, sizes
     "Mean, spread and paired gain of a row."
     if not runs: return not_run(row, dataset)
     results = [runs[seed] for seed in sorted(runs)]

@@ -155,3 +155,13 @@ def relation_defaults(self:BaseEntry)->dict: # name -> default
     "The arguments of the relation that have a default."
     arguments = signature(self.relation).parameters.values()
     return {p.name: p.default for p in arguments if p.default is not Parameter.empty}
+
+# %% ../../nbs/10_models.base.ipynb #b7e0e355
+@patch
+def relation_settings(self:BaseEntry)->set: # names
+    "What the `relation` of a configuration may hold: arguments of the model and of its relation."
+    given = ('features', 'n_activities', 'n_actions', 'dropout', 'n_actors', 'd')
+    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    sources = filter(None, (self.build, self.relation))
+    found = [p for s in sources for p in signature(s).parameters.values()]
+    return {p.name for p in found if p.kind in named} - {*given}

@@ -12,6 +12,7 @@ import math
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
+from ..data.rules import check_values, rules_of
 from ..layers import zero_padded
 from .base import ActivityClassifier
 from .two_branch import TwoBranch, fresh_copy, output_width
@@ -19,13 +20,14 @@ from ..text.bank import TextBank
 
 # %% ../../nbs/47_models.series.ipynb #d524b1b0
 class SeriesCLIP(TwoBranch):
-    "ACLIP*: predicted actions -> text features -> relation from scratch -> scores (Table 1)."
+    "The series baseline: predicted actions -> text features -> new relation -> scores (Table 1)."
     def __init__(self,
         base:nn.Module, # a trained image branch, as for `TwoBranch`, that classifies actions
         d2:int=512, # width of the text features
         dropout:float=0.1, # before the text branch's classifiers
         relation:str='relation', # as for `TwoBranch`
     ):
+        check_values(locals(), rules_of(SeriesCLIP), 'SeriesCLIP: ')
         super().__init__(base, relation)
         with self.unplug_on_error():
             unknown = torch.full((base.n_actions, d2), math.nan)
@@ -36,6 +38,8 @@ class SeriesCLIP(TwoBranch):
             self.text_activity = ActivityClassifier(output_width(base), base.n_activities)
             self.text_action = nn.Linear(output_width(base), base.n_actions)
         self.train(self.training)
+
+SeriesCLIP.rules = dict(relation=None)
 
 # %% ../../nbs/47_models.series.ipynb #0ce00760
 @patch

@@ -31,7 +31,8 @@ def find_relation(
     for name,m in modules.items():
         if m is relation: return name
     raise ValueError(f"the {type(relation).__name__} given as relation "
-                     f"is not inside {type(base).__name__}")
+                     f"is not inside {type(base).__name__}. "
+                     "Give relation= a name or the module")
 
 # %% ../../nbs/46_models.two_branch.ipynb #27978803
 class TwoBranch(nn.Module):
