@@ -76,7 +76,7 @@ def _sealed_meta(path:Path)->dict:
     text = _header(path).get('aclip')
     if text is None:
         raise CheckpointError(f"{path}: a safetensors file, but not one that aclip wrote "
-                              "(no 'aclip' entry in its header)")
+                              "(no 'aclip' entry in its header); give a file that aclip has saved")
     try: meta = parse_json(text, nan=True)
     except ValueError as e:
         raise CheckpointError(f"{path}: its header cannot be read ({e}); {CURE}") from e

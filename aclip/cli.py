@@ -131,7 +131,8 @@ def parse(
 )->tuple: # nested settings, the common options
     "Settings of a subcommand from the preset, the file and the options."
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument('--config')
+    # an option without a value is an error of the parser with all options
+    first.add_argument('--config', nargs='?')
     first.add_argument('--tiny', action='store_true')
     given = first.parse_known_args(argv)[0]
     settings = read_settings(given.config) if given.config else {}

@@ -96,8 +96,13 @@ def check_text(self:Config):
 # %% ../nbs/50_config.ipynb #41d8d63a
 @patch
 def check_relation(self:Config):
-    "`ValueError` for a value that an argument of the base model cannot have."
+    "`ValueError` for an argument that the base model does not take, or its value."
     entry = BASES[self.model]
+    known = entry.relation_settings()
+    unknown = ', '.join(sorted(self.relation.keys() - known))
+    if unknown:
+        raise ValueError(f"relation: {entry.name} has no setting {unknown}; "
+                         f"there are {', '.join(sorted(known))}")
     check_values(self.relation, rules_of(entry.build) | rules_of(entry.relation), 'relation: ')
 
 # %% ../nbs/50_config.ipynb #2745771a

@@ -166,13 +166,14 @@ def read_json(
     cure:str, # what to do if it cannot be used, the end of the message
     error:type=FileError, # class of the error
     what:str='JSON', # what the file should be, for the message
+    nan:bool=False, # as for `parse_json`
 )->object: # its value
     "The value of a JSON file; an error that names the file and the cure for anything else."
     path = Path(path)
     try:
         size = path.stat().st_size
         if size > MAX_JSON: raise ValueError(f"{size:,} bytes, more than {MAX_JSON:,}")
-        return parse_json(read_text(path, 'strict'))
+        return parse_json(read_text(path, 'strict'), nan)
     except OSError as e: reason = e.strerror or e
     except UnicodeDecodeError: reason = "no text in UTF-8 or UTF-16"
     except ValueError as e: reason = e

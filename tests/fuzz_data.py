@@ -5,7 +5,6 @@ import struct
 import zlib
 
 import numpy as np
-import torch
 from PIL import Image
 
 from fuzz import Kind, Mutation, Refused
@@ -45,7 +44,8 @@ ANNOTATION = 'videos/1/annotations.txt'
 
 
 def volleyball_lines(activities, people=PEOPLE):
-    return [f'{100*i}.jpg {activity} ' + ' '.join(people) for i, activity in enumerate(activities, 1)]
+    return [f'{100*i}.jpg {activity} ' + ' '.join(people)
+            for i, activity in enumerate(activities, 1)]
 
 
 def seed_volleyball(folder):
@@ -105,10 +105,11 @@ def volleyball_mutations(folder, rng):
     for boxes, name in ((unit, 'boxes in 0..1'), (corners, 'corners given as x y w h')):
         expect = 'wrong' if boxes is unit else 'suspicious'
         yield mutation(f'{a}: {name}', expect, edit_lines(a, boxes))
-    yield mutation('videos/1: no such video', 'wrong', lambda f: (f/'videos/1').rename(f/'videos/x'),
-                   place='1')
+    yield mutation('videos/1: no such video', 'wrong',
+                   lambda f: (f/'videos/1').rename(f/'videos/x'), place='1')
     yield mutation('a video that does not exist', 'wrong', lambda f: (1, 77), place='77')
-    yield mutation('videos/: no videos', 'wrong', lambda f: (f/'videos').rename(f/'clips'), place='1')
+    yield mutation('videos/: no videos', 'wrong',
+                   lambda f: (f/'videos').rename(f/'clips'), place='1')
     for i in range(6):
         word = rng.choice(volleyball_words()['x'])
         yield mutation(f'{a}: a box moved by {i+1} pixels', 'undecidable',
@@ -122,7 +123,8 @@ def volleyball_mutations(folder, rng):
 def lines_mutations(path, rng, n):
     "Lines that come twice, or other separators."
     for i in range(n):
-        yield mutation(f'{path}: line {i+1} twice', 'wrong',
+        # an equal line is left out with a warning
+        yield mutation(f'{path}: line {i+1} twice', 'suspicious',
                        edit_lines(path, lambda ls, i=i: [*ls, ls[i]]))
         yield mutation(f'{path}: a NUL in line {i+1}', 'wrong', edit_lines(
             path, lambda ls, i=i: [*ls[:i], ls[i][:6] + '\0' + ls[i][6:], *ls[i+1:]]))
@@ -260,7 +262,7 @@ def tracks_mutations(folder, rng):
         yield mutation(f'{TRACKS}: line {line+1} is missing', 'undecidable' if target else 'wrong',
                        edit_lines(TRACKS, lambda ls, k=line: [*ls[:k], *ls[k+1:]]),
                        'a player who is not in the target frame has left' if target else '')
-        yield mutation(f'{TRACKS}: line {line+1} twice', 'wrong',
+        yield mutation(f'{TRACKS}: line {line+1} twice', 'suspicious',
                        edit_lines(TRACKS, lambda ls, k=line: [*ls[:k+1], *ls[k:]]))
         yield mutation(f'{TRACKS}: player {i % 3} moved in frame of line {line+1}', 'undecidable',
                        set_word(TRACKS, line, 2, str(150 + i)), MOVED)
@@ -405,8 +407,11 @@ def collective_mutations(folder, rng):
     yield from lines_mutations(s, rng, 3)
     for i in range(20): yield field_count(s, rng, 7)
     for i in range(9):
+        yield mutation(f'{s}:{i+1}: twice, with another class', 'wrong', edit_lines(
+            s, lambda ls, i=i: [*ls, '\t'.join([*ls[i].split()[:5], '2', '1'])]))
         yield mutation(f'{s}:{i+1}: another class', 'undecidable', set_word(s, i, 5, '2'), LABEL)
-        yield mutation(f'{s}:{i+1}: a box moved', 'undecidable', set_word(s, i, 1, str(60+i)), MOVED)
+        yield mutation(f'{s}:{i+1}: a box moved', 'undecidable',
+                       set_word(s, i, 1, str(60+i)), MOVED)
     def rows(function):
         return edit_lines(s, lambda ls: ['\t'.join(map(str, function(l.split()))) for l in ls])
     yield mutation('boxes in 0..1', 'wrong', rows(
@@ -416,9 +421,10 @@ def collective_mutations(folder, rng):
     yield mutation('every person is NA', 'undecidable', rows(lambda r: [*r[:5], 1, r[6]]),
                    'NA is a class of the dataset')
     yield mutation('no key frame', 'wrong', rows(lambda r: [int(r[0]) + 1, *r[1:]]))
-    yield mutation('frames of another sequence', 'wrong', rows(lambda r: [int(r[0]) + 9000, *r[1:]]),
-                   place='seq01')
-    yield mutation('a sequence is missing', 'wrong', lambda f: (f/'seq01').rename(f/'x'), place='seq01')
+    yield mutation('frames of another sequence', 'wrong',
+                   rows(lambda r: [int(r[0]) + 9000, *r[1:]]), place='seq01')
+    yield mutation('a sequence is missing', 'wrong',
+                   lambda f: (f/'seq01').rename(f/'x'), place='seq01')
     yield mutation('a sequence without zero', 'wrong', lambda f: (f/'seq01').rename(f/'seq1'),
                    place='seq01')
     yield mutation('a sequence that does not exist', 'wrong', lambda f: (1, 99), place='99')
@@ -450,8 +456,9 @@ def boxes_mutations(names, n_lines):
     def mutations(folder, rng):
         numbers = tuple(v for v in NUMBERS if v != '1;5')
         def bad(*more): return (*numbers, *more)
-        spec = dict(x=bad('5000', '-5000'), y=bad('5000', '-5000'), w=bad('0', '-4', '.2', '1000000'),
-                    h=bad('0', '-4', '.2', '1000000'), frame=bad('1.5', '-7'), actor=bad('1.5', '-7'))
+        place, length, count = ('5000', '-5000'), ('0', '-4', '.2', '1000000'), ('1.5', '-7')
+        spec = dict(x=bad(*place), y=bad(*place), w=bad(*length), h=bad(*length),
+                    frame=bad(*count), actor=bad(*count))
         lines = range(n_lines)
         places = {name: [(line, i) for line in lines] for i, name in enumerate(names)}
         yield from fields(BOXES, rng, {k: spec[k] for k in names}, places)
@@ -464,14 +471,16 @@ def boxes_mutations(names, n_lines):
                        edit_lines(BOXES, lambda ls: [','.join(l.split()) for l in ls]))
         yield mutation('comments', 'harmless',
                        edit_lines(BOXES, lambda ls: ['# x y', *(l + ' # actor' for l in ls)]))
-        yield mutation('only comments', 'wrong', edit_lines(BOXES, lambda ls: ['# ' + l for l in ls]))
+        yield mutation('only comments', 'wrong',
+                       edit_lines(BOXES, lambda ls: ['# ' + l for l in ls]))
         yield mutation('a header', 'wrong', edit_lines(BOXES, lambda ls: [' '.join(names), *ls]))
         def scaled(function):
             def change(lines):
                 rows = [l.split() for l in lines]
                 return [' '.join([*r[:-4], *map(str, function(*map(float, r[-4:])))]) for r in rows]
             return edit_lines(BOXES, change)
-        yield mutation('boxes in 0..1', 'wrong', scaled(lambda x, y, w, h: [x/160, y/90, w/160, h/90]))
+        yield mutation('boxes in 0..1', 'wrong',
+                       scaled(lambda x, y, w, h: [x/160, y/90, w/160, h/90]))
         yield mutation('corners instead of x y w h', 'suspicious',
                        scaled(lambda x, y, w, h: [x, y, x + w + 60, y + h + 40]))
         yield mutation('centres, far outside', 'wrong',
@@ -485,7 +494,8 @@ def boxes_mutations(names, n_lines):
             yield mutation(f'line {line+1} twice, with another box', 'wrong', edit_lines(
                 BOXES, lambda ls, k=line: [*ls, ' '.join([*ls[k].split()[:2], '3 4 20 30'])]))
         yield mutation('other frames', 'wrong', edit_lines(
-            BOXES, lambda ls: [' '.join(['9' + l.split()[0].zfill(3), *l.split()[1:]]) for l in ls]))
+            BOXES, lambda ls: [' '.join(['9' + l.split()[0].zfill(3), *l.split()[1:]])
+                               for l in ls]))
         def ghost(lines): return [*lines, '900 7 20 30 20 30', '901 7 20 30 20 30']
         yield mutation('an actor of 900 frames later', 'noticed', edit_lines(BOXES, ghost))
     return mutations
@@ -594,8 +604,8 @@ def png(depth, colour, rows, size=(96, 64)):
     "A PNG of any depth and colour type."
     head = struct.pack('>IIBBBBB', *size, depth, colour, 0, 0, 0)
     data = b''.join(b'\0' + row for row in rows)
-    return (b'\x89PNG\r\n\x1a\n' + png_chunk(b'IHDR', head) + png_chunk(b'IDAT', zlib.compress(data))
-            + png_chunk(b'IEND', b''))
+    return (b'\x89PNG\r\n\x1a\n' + png_chunk(b'IHDR', head)
+            + png_chunk(b'IDAT', zlib.compress(data)) + png_chunk(b'IEND', b''))
 
 
 def image_mutations(name):
@@ -701,7 +711,7 @@ KINDS = [
     Kind('boxes of several frames', boxes_seed(SIX), read_own,
          boxes_mutations(('frame', 'actor', 'x', 'y', 'w', 'h'), 36), BOXES),
     Kind('folder of frames', boxes_seed(FOUR), read_own_frames, folder_mutations, 'frames'),
-    Kind('JPEG image', seed_image('f.jpg'), read_image('f.jpg'), image_mutations('f.jpg'), 'f.jpg', 8),
-    Kind('PNG image', seed_image('f.png'), read_image('f.png'), image_mutations('f.png'), 'f.png', 8),
+    *[Kind(f'{form} image', seed_image(name), read_image(name), image_mutations(name), name, 8)
+      for form, name in (('JPEG', 'f.jpg'), ('PNG', 'f.png'))],
     Kind('grey images', seed_grey, read_image('f.png'), grey_mutations, 'f.png', 2),
 ]

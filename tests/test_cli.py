@@ -62,7 +62,7 @@ def test_malformed_annotation(data, tmp_path, old, new, says):
     ('--steps 3 --start-from {2} --teacher {other}', ['the bank has no text for blocking', 'aclip text-bank']),
     ('--steps 3 --start-from {2} --teacher {2}', ['not a text bank']),
     ('--steps 3 --start-from {2} --teacher nowhere', ["no teacher 'nowhere'"]),
-    ('--steps 3 --start-from {2} --teacher random --relation.norm features', ['step 2 was trained with relation=']),
+    ('--steps 3 --start-from {2} --teacher random --relation.norm features', ['step 2 was trained with relation.norm=nodes', 'asks for features']),
     ('--steps 1 --boxes tracking', ['volleyball_tracking_annotation']),
     ('--steps 1 --protocol val', ["no clip of split 'val'", '--protocol']),
     ('--steps 1 --warmup 1', ['warm-up']),

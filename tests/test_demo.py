@@ -42,7 +42,7 @@ def test_report_needs_nothing_else(made):
     without_links = re.sub(r'<a href="https?://[^"]*"', '<a', text)              # a reader may follow them; the page needs none
     assert re.findall(r'(?:src|href)="(?!data:)', without_links) == [] and 'http' not in without_links
     assert '<link' not in text and '@import' not in text                         # its style is inside
-    assert text.count('<figure>') == 8 and all(m in text for m in (IMAGE, WITHOUT, WITH))
+    assert text.count('<figure>') == 9 and all(m in text for m in (IMAGE, WITHOUT, WITH))
 
 def test_a_second_call_trains_nothing(made):
     out,r = made

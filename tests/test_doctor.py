@@ -173,7 +173,7 @@ def check_lobby(report, dataset, root, boxes, decode, progress):
 LOBBY = Dataset(
     'lobby', 'Lobby', actions=('sit',), activities=('rest',), action_weights=None,
     splits=dict(train=(1,), val=(), trainval=(1,), test=()), official=dict(trainval=1, test=0), read=lobby,
-    check=check_lobby, box_sources=('annotation',), n_actors=5, size=(48, 72), bs=2, teacher='random',
+    check=check_lobby, box_sources=('annotation',), n_actors=5, size=(48, 72), recipes={}, dropout={}, relation={}, teacher='random',
     folders=r'cam\d', layout='folders cam1 to cam9')
 
 def test_a_third_dataset_is_one_entry(tmp_path, monkeypatch):

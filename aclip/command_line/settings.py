@@ -81,7 +81,8 @@ def read_settings(
     path = Path(path)
     try:
         if path.suffix != '.json': settings = read_toml(path)
-        else: settings = read_json(path, 'correct it', ValueError)
+        # as TOML has NaN and infinity; the rule of the setting then names it
+        else: settings = read_json(path, 'correct it', ValueError, nan=True)
     except ValueError as e: raise ValueError(f"--config {e}") from e
     if not isinstance(settings, dict):
         raise ValueError(f"--config {path}: no table of settings; correct it")

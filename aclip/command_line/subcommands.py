@@ -144,7 +144,9 @@ def chosen_model(
     "The base model that is asked for."
     p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     given = settings.get('model', {})
-    p.add_argument('--model', default=given.get('model') if isinstance(given, dict) else None)
+    # an option without a value is the error of the parser that has all options
+    default = given.get('model') if isinstance(given, dict) else None
+    p.add_argument('--model', nargs='?', default=default)
     model = p.parse_known_args(argv)[0].model
     return model if model in [*resolve('models.registry:BASES')] else 'arg'
 

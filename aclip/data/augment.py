@@ -11,6 +11,7 @@ __all__ = ['SIDES', 'mirror_boxes', 'mirror_ids', 'BoxAugment', 'uniform_noise']
 import torch
 from fastcore.basics import patch
 from torch import Tensor
+from .rules import SHARE, check_values, real, rules_of
 
 # %% ../../nbs/73_data.augment.ipynb #7fb9ad9d
 def mirror_boxes(
@@ -45,11 +46,14 @@ class BoxAugment:
         zoom:float=.1, # largest change of scale
         jitter:float=.05, # standard deviation of each edge, in widths and heights of its box
     ):
+        check_values(locals(), rules_of(BoxAugment), 'augment: ')
         self.mirror_ids = mirror_ids(activities) if flip else None
         self.flip = flip
         self.shift = shift
         self.zoom = zoom
         self.jitter = jitter
+
+BoxAugment.rules = dict(flip=real(0, 1), shift=real(0), zoom=SHARE, jitter=real(0))
 
 # %% ../../nbs/73_data.augment.ipynb #44b01cc1
 def uniform_noise(

@@ -6,7 +6,7 @@ Docs: https://aclip-gar.github.io/aclip/data.collective_annotation.html.md"""
 
 # %% auto #0
 __all__ = ['CLASSES', 'ACTIONS', 'ACTIVITIES', 'MERGED', 'SPLITS', 'Row', 'parse_row', 'KeyFrame', 'key_frames', 'unique_rows',
-           'repeated_boxes', 'read_key_frames', 'group_activity']
+           'repeated_boxes', 'check_classes', 'read_key_frames', 'group_activity']
 
 # %% ../../nbs/65a_data.collective_annotation.ipynb #589ae4e5
 from collections import Counter
@@ -51,9 +51,12 @@ def parse_row(
     check_number_from_0(frame, 'frame', where)
     if frame % 10 != 1: return None
     x, y, w, h = parse_numbers(fields[1:5], float, where)
-    label, = parse_numbers(fields[5:6], int, where)
+    label, pose = parse_numbers(fields[5:], int, where)
     if not 1 <= label <= len(CLASSES):
         raise DataError(f'{where}: class {label}. Expected 1 to 6: {" ".join(CLASSES)}. '
+                        'Correct the line.')
+    if not -1 <= pose <= 8:
+        raise DataError(f'{where}: pose {pose}. Expected 1 to 8, or -1 if it is unknown. '
                         'Correct the line.')
     return Row(frame, [x, y, x+w, y+h], label-1)
 
@@ -99,12 +102,26 @@ def repeated_boxes(
     return [f'{path}, frame {frame}: {n} boxes appear twice. Expected one line per person. '
             'Delete the others.' for frame, n in twice.items()]
 
+# %% ../../nbs/65a_data.collective_annotation.ipynb #fb2c8194
+def check_classes(
+    rows:list, # `Row`s of one sequence; None is left out
+    path:Path, # their file, for the error message
+):
+    "`DataError` for a box that appears twice in a key frame, with two classes."
+    seen = {}
+    for row in filter(None, rows):
+        label = seen.setdefault((row.frame, *row.box), row.label)
+        if label == row.label: continue
+        raise DataError(f'{path}, frame {row.frame}: one box has the classes {label + 1} and '
+                        f'{row.label + 1}. Expected one line per person. Delete the wrong one.')
+
 # %% ../../nbs/65a_data.collective_annotation.ipynb #44fe858b
 def read_key_frames(
     path:Path, # an annotations.txt
 )->list: # `KeyFrame`s in time order
     "Read the key frames of one sequence; `DataError` at the first bad line."
     rows = [parse_row(line, where) for where, line in read_lines(path)]
+    check_classes(rows, path)
     for doubt in repeated_boxes(rows, path): warn_data(doubt)
     return key_frames(unique_rows(rows), path)
 

@@ -6,10 +6,11 @@ Docs: https://aclip-gar.github.io/aclip/data.rules.html.md"""
 
 # %% auto #0
 __all__ = ['FLAG', 'TEXT', 'TABLE', 'SHARE', 'LABELS', 'PAIR', 'TEMPERATURE', 'NAMED', 'Rule', 'is_whole', 'is_real', 'whole',
-           'real', 'one_of', 'optional', 'listed', 'check_values', 'check_known', 'rule_for', 'rules_of']
+           'real', 'one_of', 'instance_of', 'optional', 'listed', 'check_values', 'check_known', 'rule_for', 'rules_of']
 
 # %% ../../nbs/59a_data.rules.ipynb #7ff7e25f
 import math
+from dataclasses import is_dataclass
 from inspect import Parameter, signature
 from numbers import Integral, Real
 from pathlib import Path
@@ -65,6 +66,13 @@ def one_of(
     known = [*choices]
     return Rule(lambda v: any(type(v) is type(k) and v == k for k in known),
                 f"one of {', '.join(map(str, known))}")
+
+def instance_of(
+    kind:type, # a class
+)->Rule: # for one value
+    "An object of a class."
+    article = 'an' if kind.__name__[0] in 'AEIOU' else 'a'
+    return Rule(lambda v: isinstance(v, kind), f"{article} {kind.__name__}")
 
 def optional(
     rule:Rule, # for a value that is there
@@ -132,6 +140,7 @@ def rule_for(
     kind = get_origin(annotation)
     args = get_args(annotation)
     rule = simple.get(annotation)
+    if is_dataclass(annotation): rule = instance_of(annotation)
     if kind is Literal: rule = one_of(args)
     if kind is tuple and Ellipsis not in args: rule = listed(rule_for(args[0]), *[len(args)]*2)
     elif kind in (list, tuple): rule = listed(rule_for(args[0], 0))

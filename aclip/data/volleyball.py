@@ -47,7 +47,8 @@ def box_source(
     "Choose where boxes come from; `DataError` if it is not there."
     if boxes == 'annotation': return annotation_boxes
     if boxes == 'tracking': return partial(track_boxes, folder=tracks_folder(root))
-    if Path(boxes).is_file(): return partial(pickle_boxes, tracks=load_tracks(boxes))
+    if Path(boxes).is_file():
+        return partial(pickle_boxes, tracks=load_tracks(boxes), path=boxes)
     raise DataError(f'boxes={str(boxes)!r}: no such file. Expected annotation, tracking, '
                     'or the path of tracks_normalized.pkl.')
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn, Tensor
+from ..data.rules import check_values, real
 from .base import BaseEntry, BaseModel
 from ..layers import StackedLinear, check_actors, init_linear, zero_padded
 
@@ -95,6 +96,7 @@ class ARGRelation(nn.Module):
         super().__init__()
         check_norm(norm)
         check_graphs(n_graphs)
+        check_values(locals(), ARGRelation.rules, 'ARGRelation: ')
         self.d = d
         self.d_k = d_k
         self.n_frames = n_frames
@@ -106,6 +108,8 @@ class ARGRelation(nn.Module):
         self.gcn = StackedLinear(n_graphs, d, d, bias=False)
         self.norm = GraphNorm(n_graphs, d, n_frames*n_actors if norm == 'nodes' else None)
         self.reset_parameters()
+
+ARGRelation.rules = dict(threshold=real(), aspect=real(1e-3, 1e3))
 
 # %% ../../nbs/11_models.arg.ipynb #cc0f4b92
 def check_norm(

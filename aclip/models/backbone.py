@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from functools import partial
 from pathlib import Path
 from torch import Tensor, nn
-from ..checkpoint import CheckpointError, read_weights, weights_only
+from ..checkpoint import FLOATS, CheckpointError, read_weights, weights_only
 from ..data.crops import crop_people
 from ..layers import init_linear
 
@@ -66,14 +66,15 @@ def _timm_features(name, out_indices, pretrained, weights):
     import timm
     if not timm.is_model(name):
         similar = ', '.join(timm.list_models(f'*{name[:4]}*')[:5]) or 'none'
-        raise ValueError(f"timm has no model {name!r}; similar: {similar}")
+        raise ValueError(f"backbone: timm has no model {name!r}; similar: {similar}. "
+                         "Choose one of timm.list_models()")
     make = partial(_create_net, name, out_indices)
     if weights is not None: return _from_file(make, name, weights)
     try:
         with weights_only(): return make(pretrained=pretrained)
     except (IndexError, AssertionError) as e:
-        raise ValueError(f"{name} has no feature map {out_indices}; give indices from 0 (finest), "
-                         "or negative ones from the end") from e
+        raise ValueError(f"out_indices: {name} has no feature map {out_indices}; give indices "
+                         "from 0 (finest), or negative ones from the end") from e
     except OSError as e:
         raise CheckpointError(
             f"could not fetch the weights of {name} ({type(e).__name__}: {e}). Either give a local "
@@ -81,15 +82,28 @@ def _timm_features(name, out_indices, pretrained, weights):
             "random weights (pretrained=False, --no-pretrained)") from e
 
 # %% ../../nbs/09_models.backbone.ipynb #771a685f
+def _advice(name):
+    "What to do about a wrong file: the end of every error."
+    return f"Give a safetensors or .pth file of timm's {name}"
+
 def _backbone_state(name, weights):
     "Weights by name from a local file; nothing in it is executed."
     from timm.models import clean_state_dict
-    advice = f"Give a safetensors or .pth file of timm's {name}"
-    state = read_weights(weights, 'backbone weights', advice)
+    state = read_weights(weights, 'backbone weights', _advice(name))
     # where training scripts put the weights, averaged ones first
     places = ('state_dict_ema', 'model_ema', 'state_dict', 'model')
     inner = next((state[k] for k in places if state.get(k) is not None), state)
     return clean_state_dict(inner)
+
+# %% ../../nbs/09_models.backbone.ipynb #43389bd1
+def _check_weights(net, state, weights, name):
+    "`CheckpointError` for weights that are whole numbers, NaN or infinite."
+    counters = {n.rpartition('.')[2] for n, b in net.named_buffers() if not b.is_floating_point()}
+    for key, value in state.items():
+        if not torch.is_tensor(value) or key.rpartition('.')[2] in counters: continue
+        what = None if value.dtype in FLOATS else f"{value.dtype}, no floating-point numbers"
+        if not (what or value.isfinite().all()): what = "NaN or infinity"
+        if what: raise CheckpointError(f"{weights}: {key} holds {what}. {_advice(name)}.")
 
 # %% ../../nbs/09_models.backbone.ipynb #036fe3f7
 def _from_file(make, name, weights):
@@ -98,16 +112,20 @@ def _from_file(make, name, weights):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fresh = make(pretrained=False)
+        _check_weights(fresh, state, weights, name)
         torch.manual_seed(0)
         try: net = make(pretrained=True, pretrained_cfg_overlay=dict(state_dict=state))
-        except Exception as e:
+        except Exception as e: # timm and torch raise many kinds
+            reason = str(e).splitlines()[-1].strip()[:160]
             raise CheckpointError(
-                f"{weights}: cannot be read as weights of timm's {name} ({e})") from e
+                f"{weights}: cannot be read as weights of timm's {name} ({reason}). "
+                f"{_advice(name)}.") from e
     pairs = zip(fresh.named_parameters(), net.parameters())
     left = [n for (n,a),b in pairs if a.ndim > 1 and torch.equal(a, b)]
     if left:
         raise CheckpointError(f"{weights} is not of timm's {name}: "
-                              f"{len(left)} of its weights are not in it, such as {left[0]}")
+                              f"{len(left)} of its weights are not in it, such as {left[0]}. "
+                              f"{_advice(name)}.")
     return net
 
 # %% ../../nbs/09_models.backbone.ipynb #723d66d0

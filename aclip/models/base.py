@@ -52,7 +52,7 @@ class BaseModel(nn.Module):
 
     def __init__(self,
         features:nn.Module, # (frames, boxes) -> (B, T, N, D); has `.d`
-        relation:nn.Module, # (x, boxes, mask) -> same shape as x
+        relation:nn.Module, # (x, boxes, mask) -> as x, of width `.d_out` if it has it
         n_activities:int, # G
         n_actions:int, # K
         dropout:float=0.3, # before both classifiers
@@ -62,12 +62,13 @@ class BaseModel(nn.Module):
         self.features = features
         self.relation = relation
         self.d = features.d
+        self.d_out = getattr(relation, 'd_out', self.d)
         self.n_activities = n_activities
         self.n_actions = n_actions
         self.norm = nn.LayerNorm(self.d) if norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.activity = ActivityClassifier(self.d, n_activities)
-        self.action = init_linear(nn.Linear(self.d, n_actions))
+        self.activity = ActivityClassifier(self.d_out, n_activities)
+        self.action = init_linear(nn.Linear(self.d_out, n_actions))
 
 # %% ../../nbs/10_models.base.ipynb #884a390d
 @patch
@@ -154,3 +155,13 @@ def relation_defaults(self:BaseEntry)->dict: # name -> default
     "The arguments of the relation that have a default."
     arguments = signature(self.relation).parameters.values()
     return {p.name: p.default for p in arguments if p.default is not Parameter.empty}
+
+# %% ../../nbs/10_models.base.ipynb #b7e0e355
+@patch
+def relation_settings(self:BaseEntry)->set: # names
+    "What the `relation` of a configuration may hold: arguments of the model and of its relation."
+    given = ('features', 'n_activities', 'n_actions', 'dropout', 'n_actors', 'd')
+    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    sources = filter(None, (self.build, self.relation))
+    found = [p for s in sources for p in signature(s).parameters.values()]
+    return {p.name for p in found if p.kind in named} - {*given}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable
 from torch import nn
 from ..checkpoint import CheckpointError
+from ..data.rules import check_values, rules_of
 from .backbone import ActorFeatures, Backbone, PersonFeatures
 from .boxes import BoxFeatures
 from .fusion import EarlyFusion, MiddleFrame
@@ -45,6 +46,8 @@ class Weights:
     # file of the backbone's weights, 'tiny' for the tiny CLIP's; None: none
     backbone_weights:Path=None
     i3d_weights:Path=None # local file of I3D's RGB weights; None: random weights
+
+    def __post_init__(self): check_values(vars(self), rules_of(Weights), 'weights: ')
 
     @property
     def backbone_file(self)->Path: # None: no file

@@ -26,8 +26,9 @@ from .extract import on_store
 from .learner import backbone_learner, fit, relation_learner, text_learner
 from .parallel import join_processes
 from .plan import STEP_FILES, StepPlan, finished, load_start, plan_steps
+from .plan import starting_points
 from .recipes import PROTOCOLS
-from .run import RunConfig, starting_points
+from .run import RunConfig
 from ..zoo import create_model, next_step
 
 # %% ../../nbs/22_train.steps.ipynb #603f7ab2
