@@ -165,6 +165,8 @@ def main(
     argv:list[str]=None, # arguments; None: those of the process
 )->int: # exit status
     "Run a subcommand."
+    # A process of its own draws into files alone, whatever a notebook has set.
+    if argv is None: os.environ['MPLBACKEND'] = 'Agg'
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv: argv = ['--help']
     name = main_parser().parse_args(argv[:1]).command

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from .data.rules import check_values, rules_of, whole
 from .models.base import ActivityClassifier
-from .models.two_branch import TwoBranch, fresh_copy
+from .models.two_branch import TwoBranch, check_width, fresh_copy, output_width
 from .text.image2text import Image2Text
 from .text.lora import lora_view
 from .text.view_state import hold_layers, no_state_left, relate
@@ -32,7 +32,7 @@ class ActivityCLIP(TwoBranch):
         dropout:float=0.1, # inside Image2Text and before the text branch's classifier
         relation:str='relation', # the base's relation module, by name or as an object
         adapt:str='lora', # 'lora': the base's relation with LoRA; 'scratch': new weights
-        # Linear maps that get LoRA; None: `base.lora_targets` if it has them; empty: all.
+        # Maps that get LoRA, by name; None: `base.lora_targets` if it has them; empty: all.
         targets:tuple[str,...]=None,
         text_actions:bool=False, # also classify actions in the text branch
         tau:float=0.01, # temperature of distillation; CLIP's own trained one is 0.01
@@ -41,11 +41,12 @@ class ActivityCLIP(TwoBranch):
         check_values(locals(), rules_of(ActivityCLIP), 'ActivityCLIP: ')
         super().__init__(base, relation)
         self.adapt = adapt
-        self._add_text_parts(r, alpha, d2, layers, heads, dropout, targets)
-        self.dropout = nn.Dropout(dropout)
-        self.text_activity = ActivityClassifier(base.d, base.n_activities)
-        self.text_action = nn.Linear(base.d, base.n_actions) if text_actions else None
-        self.log_tau = nn.Parameter(torch.tensor(math.log(tau)), requires_grad=learn_tau)
+        with self.unplug_on_error():
+            self.image2text = Image2Text(base.d, d2, layers, heads, dropout)
+            self.text_relation = self._make_relation(r, alpha, targets)
+            self._add_classifiers(dropout, text_actions)
+            log_tau = torch.tensor(math.log(tau))
+            self.log_tau = nn.Parameter(log_tau, requires_grad=learn_tau)
         self.train(self.training)
 
 # %% ../nbs/14_core.ipynb #fb67a05b
@@ -53,14 +54,12 @@ ActivityCLIP.rules = dict(relation=None, r=whole())
 
 # %% ../nbs/14_core.ipynb #dda413e5
 @patch
-def _add_text_parts(self:ActivityCLIP, r, alpha, d2, layers, heads, dropout, targets):
-    "Add Image2Text and the text branch's relation; on failure unplug the base and raise."
-    try:
-        self.image2text = Image2Text(self.base.d, d2, layers, heads, dropout)
-        self.text_relation = self._make_relation(r, alpha, targets)
-    except Exception:
-        self.unplug()
-        raise
+def _add_classifiers(self:ActivityCLIP, dropout, text_actions):
+    "Add the classifiers of the text branch, for the width that the relation returns."
+    d = output_width(self.base)
+    self.dropout = nn.Dropout(dropout)
+    self.text_activity = ActivityClassifier(d, self.base.n_activities)
+    self.text_action = nn.Linear(d, self.base.n_actions) if text_actions else None
 
 # %% ../nbs/14_core.ipynb #46c01b44
 @patch
@@ -108,6 +107,7 @@ def classify_text(self:ActivityCLIP,
     mask:Tensor=None, # (B, N), True for a real actor
 )->dict[str,Tensor]: # activity_text (B, G); with `text_actions` also action_text (B, N, K)
     "Scores of the text branch."
+    check_width(self.base, y)
     y = self.dropout(y)
     out = dict(activity_text=self.text_activity(y, mask))
     if self.text_action is not None: out['action_text'] = self.text_action(y).mean(1)

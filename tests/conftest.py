@@ -2,6 +2,11 @@
 import shutil, subprocess, sys
 from pathlib import Path
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: a failure can be repeated.
+settings.register_profile('repeatable', derandomize=True)
+settings.load_profile('repeatable')
 
 root = Path(__file__).resolve().parents[1]
 

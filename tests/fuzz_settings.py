@@ -378,7 +378,7 @@ def train_mutations(folder, rng):
         known = {'--boxes': 'volleyball_tracking|boxes', '--teacher': 'teacher|safetensors|null|text|/: ',
                  '--data': 'data|/nonexistent|/dev/null', '--out': 'out|cannot be', '--heads': 'heads',
                  '--store': 'store', '--config': 'config', '--start-from': 'start-from|nowhere',
-                 '--warmup': 'warm', '--backbone-weights': 'weights', '--i3d-weights': 'weights',
+                 '--warmup': 'warm', '--backbone-weights': 'weights', '--i3d-weights': 'weights|tiny',
                  '--videos': 'video|999|-1|split'}
         yield more(*words, place=known.get(words[0]))
     for word in ('--nosuch', 'word', '--lr=', '-x', '--d=8=8', '--', '--quiet=1'):

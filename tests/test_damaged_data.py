@@ -29,7 +29,7 @@ def png(tmp_path_factory):
     return file.read_bytes()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_of_a_png(png, tmp_path_factory, at, bit):
     "Wherever it is: neither the pixels nor the size are read."
@@ -127,7 +127,7 @@ def test_tracks_of_something_else(tmp_path, change):
         read_pickle(tmp_path, change)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.floats(0, .03))
 def test_true_tracks_are_never_taken_for_exchanged_ones(seed, n, noise):
     "Tracks near the annotated boxes are read as they are."

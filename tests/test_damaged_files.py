@@ -38,7 +38,7 @@ CONFIGS = dict(
     aclip=Config(**LABELS, step=3, model='dualai', relation=dict(joint=0, parts=[], paths=['ST']), text=TEXT),
     series=Config(**LABELS, step=3, model='aformer', method='series', text=dict(d2=16)))
 
-campaign = settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+campaign = settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
 @contextlib.contextmanager
 def no_hang(seconds=60):
@@ -278,7 +278,7 @@ def test_other_values_in_json(made, whole, kind, data):
     value = data.draw(mutations(json.loads((made/KINDS[kind][0]).read_text())))
     equal_or_error(made, whole, kind, json.dumps(value).encode())
 
-@settings(campaign, max_examples=80)
+@settings(campaign, max_examples=40)
 @given(data=st.data())
 def test_other_values_in_a_configuration(made, data):
     "It belongs to the user: what is allowed is taken."
@@ -300,7 +300,7 @@ def resaved(made, kind, change):
     return (made/'resaved.safetensors').read_bytes()
 
 @pytest.mark.parametrize('kind', WEIGHTS)
-@settings(campaign, max_examples=80)
+@settings(campaign, max_examples=40)
 @given(data=st.data())
 def test_other_values_in_the_header(made, kind, data):
     "With a digest that is right: what the model cannot have is an error, before it is built."

@@ -9,7 +9,8 @@ from aclip.data.loaders import ClipDataset, clip_dls, collate
 from aclip.data.findings import check_jpeg
 from aclip.data.doctor import doctor
 from aclip.data.volleyball_annotation import WINDOW
-from aclip.data.volleyball_tracks import SafeUnpickler, load_tracks, match_boxes
+from aclip.data.safe_pickle import SafeUnpickler
+from aclip.data.volleyball_tracks import load_tracks, match_boxes
 from aclip.data.volleyball import ACTIONS, ACTIVITIES, read_volleyball
 
 REAL = Path(__file__).parents[2]/'shared'/'data'/'volleyball'

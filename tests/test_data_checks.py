@@ -148,7 +148,7 @@ def test_a_large_share_at_the_edge(kind, tmp_path):
     warns(source, '12 of 12 boxes reach over the edge')
 
 @given(st.lists(st.lists(st.floats(-2000, 3000), min_size=4, max_size=4), min_size=1, max_size=5), st.sampled_from([(90, 160), (720, 1280)]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_boxes_that_pass_are_plausible(xyxy, size):
     "Whatever comes, the result lies in 0..1 and its boxes were between one pixel and two frames large."
     try: boxes, _ = normalise_boxes(xyxy, size, 'a.txt:1')
@@ -333,7 +333,7 @@ def test_frames_and_actors_of_own_boxes(tmp_path, row):
 # --- numbers as people and programs write them ---------------------------------------
 
 @given(st.text(min_size=1, max_size=8), st.sampled_from([int, float]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_numbers_are_plain_digits_or_an_error(text, kind):
     try: number, = parse_numbers([text], kind, 'a.txt:1')
     except DataError as e:
@@ -438,7 +438,7 @@ def damaged(draw):
     return bytes(data)
 
 @given(damaged())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_image_bytes_are_read_or_a_data_error(tmp_path_factory, data):
     "No decoder's own error escapes, and the doctor finds whole what training reads, and nothing else."
     path = tmp_path_factory.mktemp('image')/'1.jpg'
@@ -484,7 +484,7 @@ def apply_changes(root, changes):
     if changes[1]: (root/f'videos/3/100/{changes[1][0]}.jpg').write_bytes(changes[1][1])
 
 @given(dataset_changes(), st.sampled_from(['annotation', 'tracking']))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_doctor_is_content_if_and_only_if_it_can_be_read(tmp_path_factory, changes, boxes):
     root = tmp_path_factory.mktemp('dataset')
     apply_changes(root, changes)
@@ -504,7 +504,7 @@ CELLS = ['1', '2', '11', '521', '531', '541', '9991', '-9', '0', '5', '20', '300
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.sampled_from(CELLS)), max_size=2), st.sampled_from(['', 'repeat', 'delete', 'empty']),
        st.one_of(st.none(), st.tuples(st.integers(1, 20), damaged())))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_same_for_collective_activity(tmp_path_factory, words, lines, image):
     root = tmp_path_factory.mktemp('dataset')
     folder = root/'seq05'

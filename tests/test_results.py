@@ -64,7 +64,8 @@ def renamed(text):
 def test_old_results_give_the_same_summary(name):
     which = header(OLD/f'{name}.json')['table']
     expected = json.loads((OLD/f'{name}.expected.json').read_text())
-    rows = summaries(which, read_results(OLD/f'{name}.json'))
+    known = {renamed(r['row']) for r in expected['rows']}                     # tables have gained rows of further base models
+    rows = [r for r in summaries(which, read_results(OLD/f'{name}.json')) if r['row'] in known]
     was = [dict(r, row=renamed(r['row'])) for r in expected['rows']]
     assert json.loads(json.dumps(rows)) == was and sum(r['seeds'] > 0 for r in rows) >= 2
     def words(text): return [line.split() for line in renamed(text).splitlines()]

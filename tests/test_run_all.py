@@ -9,6 +9,10 @@ root = Path(__file__).resolve().parents[1]
 # The slowest cell takes half a minute on two free cores; here other tests run beside it.
 CELL_SECONDS = 240
 
+# Each page takes some ten seconds; those of the default run stand for the kinds of pages. `-m slow` runs the others.
+DEFAULT = {'index.ipynb', '05_text.image2text.ipynb', '07_text.lora.ipynb', '14_core.ipynb', '20_cli.ipynb', '24_evaluate.predict.ipynb'}
+PAGES = [pytest.param(n, marks=() if n in DEFAULT else pytest.mark.slow) for n in RUN_ALL]
+
 # The first cell of a run: what the page opens must not be a file of the checkout.
 GUARD = '''
 import sys as _sys
@@ -36,7 +40,7 @@ def run_page(name, folder, installed):
     client.execute(env=env)
     return code[1].outputs[0].text.strip()
 
-@pytest.mark.parametrize('name', RUN_ALL)
+@pytest.mark.parametrize('name', PAGES)
 def test_page_runs_top_to_bottom(name, installed, tmp_path):
     before = digests(installed)
     (tmp_path/'page').mkdir()

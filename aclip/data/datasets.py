@@ -62,7 +62,8 @@ VOLLEYBALL = Dataset(
     size=(720, 1280),
     recipes={},
     dropout={1: .3, 2: .3, 3: .3},
-    relation=dict(n_graphs=16, norm='nodes', aspect=87/157, size=(720, 1280)),
+    relation=dict(n_graphs=16, norm='nodes', aspect=87/157, size=(720, 1280),
+                  layer_norm='clip'),
     teacher='tiny',
     folders=r'videos|\d+',
     layout='videos/ with folders 0 to 54')
@@ -87,7 +88,8 @@ COLLECTIVE = Dataset(
         3: dict(bs=16),
     },
     dropout={1: .5, 2: .2, 3: .2},
-    relation=dict(n_graphs=4, norm='features', aspect=57/87, size=(480, 720)),
+    relation=dict(n_graphs=4, norm='features', aspect=57/87, size=(480, 720),
+                  layer_norm='actor'),
     teacher='random128',
     folders=r'seq\d\d',
     layout='folders seq01 to seq44')

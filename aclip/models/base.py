@@ -52,7 +52,7 @@ class BaseModel(nn.Module):
 
     def __init__(self,
         features:nn.Module, # (frames, boxes) -> (B, T, N, D); has `.d`
-        relation:nn.Module, # (x, boxes, mask) -> same shape as x
+        relation:nn.Module, # (x, boxes, mask) -> as x, of width `.d_out` if it has it
         n_activities:int, # G
         n_actions:int, # K
         dropout:float=0.3, # before both classifiers
@@ -62,12 +62,13 @@ class BaseModel(nn.Module):
         self.features = features
         self.relation = relation
         self.d = features.d
+        self.d_out = getattr(relation, 'd_out', self.d)
         self.n_activities = n_activities
         self.n_actions = n_actions
         self.norm = nn.LayerNorm(self.d) if norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.activity = ActivityClassifier(self.d, n_activities)
-        self.action = init_linear(nn.Linear(self.d, n_actions))
+        self.activity = ActivityClassifier(self.d_out, n_activities)
+        self.action = init_linear(nn.Linear(self.d_out, n_actions))
 
 # %% ../../nbs/10_models.base.ipynb #884a390d
 @patch

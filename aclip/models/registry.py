@@ -16,6 +16,8 @@ MODULES = (
     'arg',
     'aformer',
     'dualai',
+    'din',
+    'higcin',
 )
 
 # Entries by name.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..data.rules import check_values, rules_of
 from ..layers import zero_padded
 from .base import ActivityClassifier
-from .two_branch import TwoBranch, fresh_copy
+from .two_branch import TwoBranch, fresh_copy, output_width
 from ..text.bank import TextBank
 
 # %% ../../nbs/47_models.series.ipynb #d524b1b0
@@ -29,15 +29,14 @@ class SeriesCLIP(TwoBranch):
     ):
         check_values(locals(), rules_of(SeriesCLIP), 'SeriesCLIP: ')
         super().__init__(base, relation)
-        self.register_buffer('text_features', torch.full((base.n_actions, d2), math.nan))
-        self.project = nn.Linear(d2, base.d)
-        try: self.text_relation = fresh_copy(self.relation)
-        except Exception:
-            self.unplug()
-            raise
-        self.dropout = nn.Dropout(dropout)
-        self.text_activity = ActivityClassifier(base.d, base.n_activities)
-        self.text_action = nn.Linear(base.d, base.n_actions)
+        with self.unplug_on_error():
+            unknown = torch.full((base.n_actions, d2), math.nan)
+            self.register_buffer('text_features', unknown)
+            self.project = nn.Linear(d2, base.d)
+            self.text_relation = fresh_copy(self.relation)
+            self.dropout = nn.Dropout(dropout)
+            self.text_activity = ActivityClassifier(output_width(base), base.n_activities)
+            self.text_action = nn.Linear(output_width(base), base.n_actions)
         self.train(self.training)
 
 SeriesCLIP.rules = dict(relation=None)

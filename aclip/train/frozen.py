@@ -132,7 +132,14 @@ class FromCrops(nn.Module):
         boxes:Tensor, # (B, T, N, 4), not used
     )->Tensor: # (B, T, N, D)
         "The embedding of crops."
-        return self.embedding(crops.to(self.embedding.weight.dtype))
+        return self.embedding(self.crops(crops, boxes))
+
+    def crops(self,
+        crops:Tensor, # (B, T, N, C size^2), in place of frames
+        boxes:Tensor, # (B, T, N, 4), not used
+    )->Tensor: # as `crops`, in the embedding's format
+        "The crops themselves."
+        return crops.to(self.embedding.weight.dtype)
 
 # %% ../../nbs/81_train.frozen.ipynb #51e0312b
 @patch
