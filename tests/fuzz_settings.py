@@ -11,15 +11,13 @@ import torch
 from fuzz import Kind, Refused
 from fuzz_data import mutation
 from fuzz_files import BAD_CONFIG, BAD_TEXT, BOXES, CONFIGS, TEXT, seed_bank, seed_checkpoint
-from fuzz_files import seed_run as seed_finished
 from fuzz_data import volleyball_lines
-from fuzz_mutators import cuts, edit_json, encodings, flips, json_files, on, replace_bytes, whole_file
-from aclip.cli import build_run, main, parse
+from fuzz_mutators import cuts, encodings, flips, json_files, replace_bytes, whole_file
+from aclip.cli import main
 from aclip.config import Config
 from aclip.core import ActivityCLIP
 from aclip.data.source import ClipSource
 from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
-from aclip.text.bank import TextBank
 from aclip.text.teachers import load_teacher
 from aclip.train import steps
 from aclip.train.recipes import recipe_for
@@ -101,7 +99,8 @@ def config_mutations(folder, rng):
     frames = dict(backbone=[5, [], 'nosuch', '', {}], out_indices=[[-99], 'x', [1.5], [99], 5],
                   crop=[0, -1, 1.5, 'x', NAN, 10**9],
                   size=[[0, 0], [720], [1, 2, 3], [-1, 5], 'ab', 5, [NAN, 1], [1.5, 3], [10**9]*2])
-    yield from arguments(frames, lambda n, v: dict(CONFIGS['frames'], text={}, **{n: v}), 'frames: ')
+    yield from arguments(frames, lambda n, v: dict(CONFIGS['frames'], text={}, **{n: v}),
+                         'frames: ')
     arg = dict(n_graphs=[0, -1, 1.5, 'x', 10**9, None], d_k=[0, -1, 1.5, 'x', 10**12],
                norm=['x', 5, ''], n_frames=[0, -1, 1.5], threshold=['x', NAN],
                aspect=[0, -1, 'x', NAN])
@@ -197,7 +196,8 @@ def teacher_mutations(folder, rng):
     yield from arguments(bad)
     for teacher in ('tiny', 'shuffled'):
         for actions in (['running'], ['waiting', 'running'], ['waiting', 'waiting'], []):
-            yield mutation(f'{teacher} for {actions}', 'wrong', lambda f, t=teacher, a=actions: dict(
+            yield mutation(f'{teacher} for {actions}', 'wrong',
+                           lambda f, t=teacher, a=actions: dict(
                 teacher=t, actions=a), place='running|waiting|label|action')
     def build(kind, name, labels):
         def change(folder): return dict(actions=labels)
@@ -208,7 +208,8 @@ def teacher_mutations(folder, rng):
 # Configuration files
 
 def valid_settings(folder):
-    return dict(source=dict(data=str(folder/'data'), workers=0), out=str(folder/'run'), steps=[2, 3],
+    return dict(source=dict(data=str(folder/'data'), workers=0), out=str(folder/'run'),
+                steps=[2, 3],
                 teacher='random128', protocol='fixed', seed=0,
                 model=dict(model='aformer', features='boxes', d=8, text=dict(TEXT)),
                 recipe=dict(epochs=2, lr=1e-3, bs=4), distill=dict(kd_weight=1.),
@@ -220,7 +221,8 @@ def toml(settings, before=''):
     simple = {k: v for k, v in settings.items() if not isinstance(v, dict)}
     lines = [f'{k} = {json.dumps(v)}' for k, v in simple.items()]
     for name, inner in settings.items():
-        if isinstance(inner, dict): lines += ['', f'[{before}{name}]', toml(inner, f'{before}{name}.')]
+        if not isinstance(inner, dict): continue
+        lines += ['', f'[{before}{name}]', toml(inner, f'{before}{name}.')]
     return '\n'.join(lines)
 
 
@@ -290,7 +292,8 @@ def settings_mutations(name):
         return change
     def mutations(folder, rng):
         parts = {(): {k: v for k, v in BAD_RUN.items() if k not in ('recipe', 'augment')},
-                 ('source',): BAD_SOURCE, ('model',): {k: v for k, v in BAD_CONFIG.items() if k != 'step'},
+                 ('source',): BAD_SOURCE,
+                 ('model',): {k: v for k, v in BAD_CONFIG.items() if k != 'step'},
                  ('model', 'text'): BAD_TEXT,
                  ('recipe',): BAD_RECIPE, ('distill',): BAD_DISTILL, ('weights',): BAD_WEIGHTS,
                  ('augment',): dict(nosuch=[1], flip=[-1, 2, 'x'], shift=[-1, 'x'], zoom=[-1, 5],
@@ -312,7 +315,8 @@ def settings_mutations(name):
         yield from (encodings(name) if is_json else ())
         yield from (json_files(name, rng) if is_json else toml_files(name))
         yield from cuts(name, rng, 12, 'wrong' if is_json else 'undecidable', 'a shorter file')
-        yield from flips(name, rng, 30, 'undecidable', 'a changed byte may be another valid setting')
+        yield from flips(name, rng, 30, 'undecidable',
+                         'a changed byte may be another valid setting')
     return mutations
 
 
@@ -324,7 +328,8 @@ def fits_toml(value):
 
 
 def toml_files(name):
-    texts = dict(a_word='x', two_values='a = 1\na = 2\n', open_list='steps = [1', nan='seed = nan\n',
+    texts = dict(a_word='x', two_values='a = 1\na = 2\n', open_list='steps = [1',
+                 nan='seed = nan\n',
                  date='seed = 2026-01-01\n', inf='[recipe]\nlr = inf\n', json='{"out": "x"}',
                  table_twice='[model]\n[model]\n', huge='seed = ' + '9'*5000)
     for label, text in texts.items():
@@ -338,12 +343,14 @@ WORDS = dict(whole=['0x10', '1.5', 'x', '', 'nan', '-7', '9'*30],
 WHOLE_OPTIONS = '--epochs --bs --d --layers --heads --r --workers --seed'.split()
 REAL_OPTIONS = ('--lr --wd --warmup --smoothing --clip --dropout --tau --kd-weight --action-weight '
                 '--flip --shift --zoom --jitter').split()
-WORD_OPTIONS = '--protocol --model --features --method --teacher --schedule --pairs --target'.split()
+WORD_OPTIONS = ('--protocol --model --features --method --teacher --schedule --pairs '
+                '--target').split()
 
 
 def train_argv(folder):
-    return ('train --data {0}/data --out {0}/run --features boxes --model aformer --d 8 --layers 1 '
-            '--r 2 --heads 2 --teacher random128 --protocol fixed --json --quiet').format(folder).split()
+    line = ('train --data {0}/data --out {0}/run --features boxes --model aformer --d 8 --layers 1 '
+            '--r 2 --heads 2 --teacher random128 --protocol fixed --json --quiet')
+    return line.format(folder).split()
 
 
 def read_train(folder, given):
@@ -368,17 +375,21 @@ def train_mutations(folder, rng):
     for argv in ('--steps 0', '--steps 4', '--steps x', '--steps 1', '--steps 2.0',
                  '--videos x', '--videos -1', '--videos 999', '--geometry x',
                  '--start-from /nowhere', '--boxes /nowhere', '--boxes tracking',
-                 '--adapt x', '--relation.nosuch 1', '--relation.layers -1', '--relation.layers 1.5',
+                 '--adapt x', '--relation.nosuch 1', '--relation.layers -1',
+                 '--relation.layers 1.5',
                  '--out /proc/x', '--out /dev/null', '--data /nonexistent', '--data /dev/null',
                  '--teacher /dev/null', '--teacher /', '--config /nowhere',
                  '--store PLACE/s', '--backbone-weights tiny', '--i3d-weights tiny',
                  '--out PLACE/bank.safetensors', '--teacher PLACE/model.safetensors',
                  '--teacher PLACE/bank.safetensors', '--warmup 99', '--heads 3'):
         words = argv.split()
-        known = {'--boxes': 'volleyball_tracking|boxes', '--teacher': 'teacher|safetensors|null|text|/: ',
-                 '--data': 'data|/nonexistent|/dev/null', '--out': 'out|cannot be', '--heads': 'heads',
+        known = {'--boxes': 'volleyball_tracking|boxes',
+                 '--teacher': 'teacher|safetensors|null|text|/: ',
+                 '--data': 'data|/nonexistent|/dev/null', '--out': 'out|cannot be',
+                 '--heads': 'heads',
                  '--store': 'store', '--config': 'config', '--start-from': 'start-from|nowhere',
-                 '--warmup': 'warm', '--backbone-weights': 'weights', '--i3d-weights': 'weights|tiny',
+                 '--warmup': 'warm', '--backbone-weights': 'weights',
+                 '--i3d-weights': 'weights|tiny',
                  '--videos': 'video|999|-1|split'}
         yield more(*words, place=known.get(words[0]))
     for word in ('--nosuch', 'word', '--lr=', '-x', '--d=8=8', '--', '--quiet=1'):
@@ -411,21 +422,24 @@ OTHER = dict(
               '--model PLACE/model.safetensors --data PLACE/data --out /dev/null',
               '--model PLACE/model.safetensors --data PLACE/data --out PLACE/s --per-shard 0'],
     world=['--out PLACE/data', '--out /proc/x', '--out /dev/null', '--out PLACE/w --clips 0',
-           '--out PLACE/w --clips -1', '--out PLACE/w --videos 0', '--out PLACE/w --clips 9999999999',
+           '--out PLACE/w --clips -1', '--out PLACE/w --videos 0',
+           '--out PLACE/w --clips 9999999999',
            '--out PLACE/w --difficulty nan', '--out PLACE/w --difficulty 2',
            '--out PLACE/w --size 1 1', '--out PLACE/w --size 99999 99999', '--out PLACE/w --seed x',
            '--out PLACE/w --frames 1', '--out PLACE/data --overwrite', '--out PLACE --overwrite'],
     demo=['--out PLACE/data', '--out /proc/x', '--out PLACE/d --clips 2', '--out PLACE/d --seeds x',
           '--out PLACE/d --model nosuch', '--out PLACE/d --teacher nosuch',
           '--out PLACE/d --difficulty nan', '--out PLACE/data --overwrite'],
-    table=['nosuch', '1', '1 --show --out PLACE/nowhere --seeds x', '1 --data /nowhere --out PLACE/r',
+    table=['nosuch', '1', '1 --show --out PLACE/nowhere --seeds x',
+           '1 --data /nowhere --out PLACE/r',
            '1 --data PLACE/data --out PLACE/r --results PLACE/bank.safetensors',
            '1 --data PLACE/data --out PLACE/r --rows nosuch',
            '1 --data PLACE/data --out PLACE/r --teacher nosuch'])
 OTHER['text-bank'] = ['--out /proc/x', '--out PLACE/t --clip nosuch',
                       '--out PLACE/t --clip RN50 --pretrained nosuch', '',
                       '--out PLACE/notes.txt --clip RN50 --pretrained nosuch', '--out PLACE/data']
-OTHER['label-errors'] = ['', '--model /nowhere --data PLACE/data', '--model PLACE/model.safetensors',
+OTHER['label-errors'] = ['', '--model /nowhere --data PLACE/data',
+                         '--model PLACE/model.safetensors',
                          '--model PLACE/model.safetensors --data PLACE/data',
                          '--model PLACE/model.safetensors --data PLACE/data --below nan']
 OTHER['bench'] = ['--nosuch', 'x']
@@ -448,13 +462,15 @@ def other_mutations(folder, rng):
             yield mutation(f'aclip {name} {line}', 'wrong',
                            lambda f, n=name, w=words: (n, *w), place=place)
     for argv in (('nosuch',), ('--nosuch',), ('',), ('TRAIN',)):
-        yield mutation(f'aclip {argv[0]}', 'wrong', lambda f, a=argv: a, place='command|COMMAND|invalid')
+        yield mutation(f'aclip {argv[0]}', 'wrong', lambda f, a=argv: a,
+                       place='command|COMMAND|invalid')
 
 
 # Environment
 
 ENVIRONMENT = dict(WORLD_SIZE=['x', '', '-1', '0', '1.5'], RANK=['x', '-1'],
-                   OMP_NUM_THREADS=['x', '', '0'], PYTHONWARNINGS=['x', 'ignore'], COLUMNS=['x', '0'],
+                   OMP_NUM_THREADS=['x', '', '0'], PYTHONWARNINGS=['x', 'ignore'],
+                   COLUMNS=['x', '0'],
                    HF_HUB_OFFLINE=['x', ''], MPLBACKEND=['nosuch', ''], LANG=['C', 'nosuch'],
                    CUDA_VISIBLE_DEVICES=['', 'x', '-1'], TMPDIR=['/nowhere', ''], LC_ALL=['C'])
 
@@ -463,8 +479,8 @@ def read_in_process(folder, given):
     "A command in a process of its own."
     import subprocess
     import sys
-    argv = [sys.executable, '-m', 'aclip.cli', *train_argv(folder)[:-2], '--epochs', '1', '--steps', '2',
-            '--json', '--quiet']
+    argv = [sys.executable, '-m', 'aclip.cli', *train_argv(folder)[:-2], '--epochs', '1',
+            '--steps', '2', '--json', '--quiet']
     done = subprocess.run(argv, env={**os.environ, **(given or {})}, capture_output=True, text=True)
     if done.returncode: raise Refused(done.stderr[-500:])
     record, = json.loads(done.stdout)
@@ -474,7 +490,8 @@ def read_in_process(folder, given):
 def environment_mutations(folder, rng):
     for name, values in ENVIRONMENT.items():
         for value in values:
-            yield mutation(f'{name}={value}', 'noticed', lambda f, n=name, v=value: {n: v}, place=name)
+            yield mutation(f'{name}={value}', 'noticed', lambda f, n=name, v=value: {n: v},
+                           place=name)
 
 
 KINDS = [

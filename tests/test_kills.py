@@ -175,7 +175,7 @@ def ended(*args):
 
 # What must be equal
 
-CHANGING = 'seconds', 'sha256', 'date', 'commit', 'created', 'frames_per_second', 'time'
+CHANGING = 'seconds', 'sha256', 'date', 'commit', 'created', 'frames_per_second', 'time', 'store'
 
 
 def lasting(value):
@@ -196,8 +196,8 @@ def content(file):
 
 
 def contents(folder):
-    "Every file of a folder."
-    files = (f for f in sorted(folder.rglob('*')) if f.is_file())
+    "Every file of a folder, without half-written ones, which nothing reads."
+    files = (f for f in sorted(folder.rglob('*')) if f.is_file() and f.suffix != '.part')
     return {str(f.relative_to(folder)): content(f) for f in files}
 
 

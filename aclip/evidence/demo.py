@@ -23,7 +23,8 @@ from ..data.volleyball_annotation import ACTIONS, ACTIVITIES
 from ..evaluate.evaluation import evaluate
 from .demo_report import IMAGE, MODELS, WITH, WITHOUT, checkpoints, model_folders
 from .demo_report import summary, table_rows, write_report
-from ..files import FileError, machine_info, make_folder, read_json, write_json
+from ..files import (FileError, machine_info, make_folder, read_json, unfinished,
+                         write_json)
 from ..models.features import Weights
 from ..models.registry import BASES
 from ..text.teachers import load_teacher
@@ -154,7 +155,7 @@ def check_folder(
             raise CheckpointError(f"{out}: holds a demo with other arguments "
                                   f"({', '.join(differ)}); choose another --out, "
                                   "or give --overwrite")
-    elif out.exists() and (not out.is_dir() or any(f.name != LIST for f in out.iterdir())):
+    elif out.exists() and (not out.is_dir() or {*out.iterdir()} - {out/LIST, *unfinished(file)}):
         raise CheckpointError(f"{out}: holds something else than a demo; choose a new or empty "
                               "folder as --out (--overwrite replaces nothing but demos)")
 
@@ -201,6 +202,7 @@ def open_folder(
         if there and overwrite: clear_demo(out, card['seeds'])
         elif files.path.is_file(): files.check_clear(['report.html'])
         make_folder(out)
+        for part in unfinished(file): part.unlink()
         if there and not overwrite: return
         with files.recorded([file.name]): write_json(file, card)
     except FileError as e: raise CheckpointError(str(e)) from e
