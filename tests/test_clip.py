@@ -124,7 +124,7 @@ def test_match(order, spell):
 @pytest.mark.parametrize('shape', [(), (0,), (5,), (2, 12), (2, 3, 12)])
 def test_sample(shape, prompt):
     g = torch.Generator().manual_seed(0)
-    bank = TextBank(tuple(LABELS), PROMPTS, F.normalize(torch.randn(4, 11, 8, generator=g), dim=-1), .01, {})
+    bank = TextBank(tuple(LABELS), PROMPTS, F.normalize(torch.randn(4, 11, 8, generator=g), dim=-1), .01, dict(model='none'))
     actions = torch.randint(4, shape, generator=g)
     E = bank.sample(actions.masked_fill(torch.rand(shape, generator=g) < .3, -100), prompt, g)
     assert E.shape == (*shape, 8) and not E.requires_grad

@@ -11,7 +11,8 @@ from aclip.data.volleyball_annotation import ACTIONS
 from aclip.data.volleyball import read_volleyball
 from aclip.models.dualai import DualAI, DualAIRelation
 from aclip.models.i3d import I3D
-from aclip.text.lora import LoRALinear, linears
+from aclip.text.lora import LoRALinear
+from aclip.text.lora_weights import find_maps
 from aclip.models.registry import BASES
 from aclip.models.features import FEATURES
 from aclip.config import Config
@@ -159,7 +160,7 @@ def test_lora_is_where_the_paper_puts_it(run):
     name,*_,out,runs = run
     model,config,_ = load_model(best(out, 3))
     adapted = {n: m for n,m in model.text_relation.named_modules() if isinstance(m, LoRALinear)}
-    assert adapted.keys() == (ADAPTED.get(name) or linears(model.relation, model.base.lora_targets).keys())
+    assert adapted.keys() == (ADAPTED.get(name) or find_maps(model.relation, model.base.lora_targets).keys())
     for n,m in adapted.items():
         assert (m.B.shape[-1], m.alpha) == (PAPER[name][2], 8.) and m.B.any(), n                   # it has learned
         assert m.W0.weight is model.relation.get_submodule(n).weight and not m.W0.weight.requires_grad
