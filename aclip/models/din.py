@@ -178,6 +178,7 @@ class LightDIN(BaseModel):
         relation = DINRelation(lite, n_actors=n_actors, **relation)
         super().__init__(features, relation, n_activities, n_actions, dropout)
         self.d = lite
+        self.d_out = lite
         self.point = init_linear(nn.Linear(features.d, lite))
         over = 'features' if relation.layer_norm == 'features' else 'clip'
         self.point_norm = ClipNorm(lite, relation.n_frames, n_actors, over)
