@@ -91,12 +91,12 @@ def test_overwrite_replaces_a_demo_and_nothing_else(made, tmp_path):
 
 @pytest.mark.skipif(not Path('/proc/self').exists(), reason='no folder here that even root cannot write to')
 def test_read_only_folder():
-    with pytest.raises(CheckpointError, match='/proc/demo: cannot be written'): demo('/proc/demo', **SMALL)
+    with pytest.raises(CheckpointError, match='/proc/demo: cannot be made'): demo('/proc/demo', **SMALL)
 
 def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path/'demo').write_text('a file')
     with pytest.raises(CheckpointError, match='something else'): demo(tmp_path/'demo', **SMALL)
-    with pytest.raises(CheckpointError, match='cannot be written'): demo(tmp_path/'demo/below', **SMALL)
+    with pytest.raises(CheckpointError, match='cannot be made'): demo(tmp_path/'demo/below', **SMALL)
 
 @pytest.mark.parametrize('argv,says', [('--clips 2', 'clips=2'), ('--videos 2', 'videos=2'), ('--size 10 10', 'size='), ('--difficulty 2', 'difficulty=2'), ('--teacher nowhere', 'nowhere')])
 def test_impossible_arguments(tmp_path, argv, says):
