@@ -247,7 +247,7 @@ def summary(outcomes, seed, seconds):
            for o in outcomes if o['outcome'] in BAD]
     return dict(version=1, seed=seed, date=str(date.today()), commit=commit_id(),
                 machine=machine_info(), mutations=len(outcomes), seconds=round(seconds),
-                slowest=max(o['seconds'] for o in outcomes), table=table(outcomes),
+                slowest=max(o['seconds'] for o in outcomes), outcomes=table(outcomes),
                 undecidable=unknown, bad=bad)
 
 
