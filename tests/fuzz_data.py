@@ -123,8 +123,7 @@ def volleyball_mutations(folder, rng):
 def lines_mutations(path, rng, n):
     "Lines that come twice, or other separators."
     for i in range(n):
-        # an equal line is left out with a warning
-        yield mutation(f'{path}: line {i+1} twice', 'suspicious',
+        yield mutation(f'{path}: line {i+1} twice', 'wrong',
                        edit_lines(path, lambda ls, i=i: [*ls, ls[i]]))
         yield mutation(f'{path}: a NUL in line {i+1}', 'wrong', edit_lines(
             path, lambda ls, i=i: [*ls[:i], ls[i][:6] + '\0' + ls[i][6:], *ls[i+1:]]))
@@ -262,7 +261,7 @@ def tracks_mutations(folder, rng):
         yield mutation(f'{TRACKS}: line {line+1} is missing', 'undecidable' if target else 'wrong',
                        edit_lines(TRACKS, lambda ls, k=line: [*ls[:k], *ls[k+1:]]),
                        'a player who is not in the target frame has left' if target else '')
-        yield mutation(f'{TRACKS}: line {line+1} twice', 'suspicious',
+        yield mutation(f'{TRACKS}: line {line+1} twice', 'wrong',
                        edit_lines(TRACKS, lambda ls, k=line: [*ls[:k+1], *ls[k:]]))
         yield mutation(f'{TRACKS}: player {i % 3} moved in frame of line {line+1}', 'undecidable',
                        set_word(TRACKS, line, 2, str(150 + i)), MOVED)

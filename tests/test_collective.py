@@ -144,7 +144,7 @@ def test_doctor_finds_everything_at_once(root):
     (root/'seq02').mkdir()
     report = doctor(root, progress=False)
     found = sorted((f.level, f.where.removeprefix(str(root))) for f in report.findings if f.level != 'note')
-    assert found == sorted([('error', '/seq01/annotations.txt:7'), ('error', '/seq01/annotations.txt, frame 51'), ('error', '/seq01/annotations.txt, frame 11'), ('warning', '/seq01/annotations.txt, frame 11'),
+    assert found == sorted([('error', '/seq01/annotations.txt:7'), ('error', '/seq01/annotations.txt, frame 51'), ('error', '/seq01/annotations.txt, frame 11'),
         ('error', '/seq20/frame0003.jpg'), ('error', '/seq20/frame0004.jpg'), ('error', '/seq02/annotations.txt')])
     assert any(f.where == 'seq01' and '3 key frames without annotation between' in f.message for f in report.findings)
     assert report.without_frames == ['seq01/51']

@@ -80,7 +80,7 @@ def test_one_person_with_two_classes(tmp_path, line):
     file = tmp_path/SEQUENCE
     words = file.read_text().splitlines()[line].split()
     file.write_text(file.read_text() + '\t'.join([*words[:5], '2', '1']) + '\n')
-    with pytest.raises(DataError, match=f'frame {int(words[0])}: one box has the classes'):
+    with pytest.raises(DataError, match=f'frame {int(words[0])}: one box appears twice, with the classes'):
         read_collective(tmp_path, (1,), frames='none')
     assert not doctor(tmp_path, progress=False).ok
 

@@ -70,7 +70,7 @@ def test_doctor_finds_everything_in_one_pass(root):
     report = doctor(root, progress=False)
     found = sorted((f.level, f.where.replace(str(videos), '')[-20:]) for f in serious(report))
     assert found == sorted([
-        ('error', '/3/annotations.txt:1'), ('error', '/3/annotations.txt:4'), ('error', '/3/annotations.txt:5'), ('warning', '/3/annotations.txt:2'),
+        ('error', '/3/annotations.txt:1'), ('error', '/3/annotations.txt:4'), ('error', '/3/annotations.txt:5'), ('error', '/3/annotations.txt:3'),
         ('error', '/4/100/100.jpg'), ('error', '/4/100/101.jpg'), ('warning', '4/100'),
         ('error', '/99/annotations.txt'), ('error', '/5/annotations.txt'), ('error', '/6/annotations.txt:1')])
     assert report.without_frames == ['3/400'] and '3/annotations.txt:4' in str(report)

@@ -35,6 +35,8 @@ def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 def code_cells(path): return [c for c in cells(path) if c['cell_type'] == 'code' and source(c).strip()]
 def has(cell, names): return re.search(rf'^#\|\s*({names})\b', source(cell), re.M)
 def exported(path): return [c for c in code_cells(path) if has(c, 'exports?')]
+# Cells without exported code, also those that only the notebook shows.
+def unexported(path): return [c for c in code_cells(path) if not has(c, 'exports?')]
 def shown(path): return [c for c in code_cells(path) if not has(c, 'exports?|hide|default_exp|echo: *false')]
 def lines(cell): return [l for l in source(cell).splitlines() if not l.startswith('#|')]
 def tree(cell): return ast.parse('\n'.join(l for l in lines(cell) if not l.startswith(('!', '%'))))
@@ -43,7 +45,7 @@ def module(path): return path.stem.split('_', 1)[-1]
 @each_notebook
 def test_width(path):
     wide = [l for c in exported(path) for l in lines(c) if len(l) > EXPORTED_WIDTH]
-    wide += [l for c in shown(path) for l in lines(c) if len(l) > SHOWN_WIDTH]
+    wide += [l for c in unexported(path) for l in lines(c) if len(l) > SHOWN_WIDTH]
     assert not wide, f'{path.name}: {len(wide)} lines are too wide (exported {EXPORTED_WIDTH}, shown {SHOWN_WIDTH}):\n' + '\n'.join(wide[:5])
 
 @each_notebook

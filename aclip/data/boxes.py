@@ -6,10 +6,11 @@ Docs: https://aclip-gar.github.io/aclip/data.boxes.html.md"""
 
 # %% auto #0
 __all__ = ['size_in_pixels', 'box_fault', 'check_boxes', 'normalise_boxes', 'look_like_corners', 'convention_doubt', 'drawn_size',
-           'size_doubt']
+           'size_doubt', 'check_drawn']
 
 # %% ../../nbs/60a_data.boxes.ipynb #88e468bc
 import numpy as np
+from pathlib import Path
 from .errors import DataError
 
 # %% ../../nbs/60a_data.boxes.ipynb #b7947d72
@@ -140,3 +141,16 @@ def size_doubt(
         raise DataError(f'{text} The shape differs, so the boxes fit neither. '
                         'Extract the frames again, without cropping.')
     return f'{text} The boxes fit the official size, which is used.'
+
+# %% ../../nbs/60a_data.boxes.ipynb #9216a3cf
+def check_drawn(
+    frames:list, # boxes of each annotated frame: corners in pixels (n, 4)
+    size:tuple, # (height, width) of the frames on disk
+    known:tuple, # (height, width) of the official video; None if it has no known size
+    folder:Path, # folder of the video, with its annotations.txt
+)->tuple: # (height, width) that the boxes were drawn for; list of str, what is probably wrong
+    "Find the size that the boxes belong to; `DataError` for frames of another shape."
+    drawn = drawn_size(np.concatenate(frames), size, known)
+    doubts = [size_doubt(size, known, drawn, f'{folder}'),
+              convention_doubt(frames, drawn, folder/'annotations.txt')]
+    return drawn, [doubt for doubt in doubts if doubt]

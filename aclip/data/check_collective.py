@@ -13,9 +13,8 @@ from .boxes import normalise_boxes
 from .collective import (LENGTHS, check_box_source, check_drawn_size,
                                    check_last_frame, partition_key_frames, sequence_number,
                                    sequence_size, window_paths)
-from .collective_annotation import (ACTIVITIES, CLASSES, check_classes,
-                                              group_activity, key_frames, parse_row,
-                                              repeated_boxes, unique_rows)
+from .collective_annotation import (ACTIVITIES, CLASSES, check_repeats,
+                                              group_activity, key_frames, parse_row)
 from .errors import DataError
 from .findings import (Report, check_frames, check_number, check_size, count_clip,
                                  numbered_folders, parse_lines)
@@ -48,10 +47,9 @@ def parse_key_frames(
     "Read all key frames of a sequence and report bad lines."
     before = len(report.findings)
     rows = parse_lines(report, path, parse_row)
-    try: check_classes(rows, path)
+    try: check_repeats(rows, path)
     except DataError as e: report.add('error', e)
-    for doubt in repeated_boxes(rows, path): report.add('warning', doubt)
-    try: return key_frames(unique_rows(rows), path)
+    try: return key_frames(rows, path)
     except DataError as e:
         if len(report.findings) == before: report.add('error', e)
         return []

@@ -8,6 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/data.check_volleyball.html.md"""
 __all__ = ['check_boxes', 'check_tracks', 'parse_targets', 'check_video', 'check_names', 'check_volleyball']
 
 # %% ../../nbs/70_data.check_volleyball.ipynb #1f38fcf8
+from itertools import chain
 from pathlib import Path
 from typing import Callable
 from .errors import DataError
@@ -15,7 +16,7 @@ from .findings import (Report, check_frames, check_number, check_size, count_cli
                                  numbered_folders, parse_lines)
 from .progress import show_progress
 from .volleyball import box_source, check_drawn_size, frame_paths, videos_folder
-from .volleyball_annotation import (Target, check_targets, contradiction, parse_target,
+from .volleyball_annotation import (Target, check_targets, parse_target, repetition,
                                               target_doubts, unique_targets, video_size)
 from .volleyball_tracks import parse_track
 
@@ -58,10 +59,9 @@ def parse_targets(
     try:
         if len(report.findings) == before: check_targets(path, targets)
     except DataError as e: report.add('error', e)
-    unique, repeated, contradicting = unique_targets(targets)
-    for target in contradicting: report.add('error', contradiction(target))
-    for target in unique:
-        for doubt in target_doubts(target, repeated): report.add('warning', doubt)
+    unique, repeated = unique_targets(targets)
+    for target in repeated: report.add('error', repetition(target))
+    for doubt in chain(*map(target_doubts, unique)): report.add('warning', doubt)
     return unique
 
 # %% ../../nbs/70_data.check_volleyball.ipynb #1a1038a5

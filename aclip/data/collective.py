@@ -14,7 +14,7 @@ import os
 from collections import Counter
 from pathlib import Path
 import numpy as np
-from .boxes import convention_doubt, drawn_size, normalise_boxes, size_doubt
+from .boxes import check_drawn, normalise_boxes
 from .clips import Clip
 from .errors import DataError, few_warnings, warn_data
 from .images import frame_size
@@ -114,12 +114,7 @@ def check_drawn_size(
     size:tuple, # (height, width) of its frames
 )->tuple: # (height, width) that the boxes were drawn for; list of str, what is probably wrong
     "Find the size that the boxes belong to; `DataError` for frames of another shape."
-    frames = [key.boxes for key in keys]
-    known = known_size(folder)
-    drawn = drawn_size(np.concatenate(frames), size, known)
-    doubts = [size_doubt(size, known, drawn, f'{folder}'),
-              convention_doubt(frames, drawn, folder/'annotations.txt')]
-    return drawn, [doubt for doubt in doubts if doubt]
+    return check_drawn([key.boxes for key in keys], size, known_size(folder), folder)
 
 # %% ../../nbs/66_data.collective.ipynb #e5f07047
 def make_clip(

@@ -10,11 +10,10 @@ __all__ = ['tracks_folder', 'box_source', 'videos_folder', 'split_videos', 'fram
 
 # %% ../../nbs/65_data.volleyball.ipynb #50e86c2b
 import os
-import numpy as np
 from functools import partial
 from pathlib import Path
 from typing import Callable
-from .boxes import convention_doubt, drawn_size, size_doubt
+from .boxes import check_drawn
 from .clips import Clip
 from .errors import DataError, few_warnings, warn_data
 from .volleyball_annotation import ACTIONS, ACTIVITIES, SPLITS, WINDOW
@@ -92,12 +91,7 @@ def check_drawn_size(
     size:tuple, # (height, width) of its frames
 )->tuple: # (height, width) that the boxes were drawn for; list of str, what is probably wrong
     "Find the size that the boxes belong to; `DataError` for frames of another shape."
-    frames = [target.boxes for target in targets]
-    known = known_size(folder)
-    drawn = drawn_size(np.concatenate(frames), size, known)
-    doubts = [size_doubt(size, known, drawn, f'{folder}'),
-              convention_doubt(frames, drawn, folder/'annotations.txt')]
-    return drawn, [doubt for doubt in doubts if doubt]
+    return check_drawn([target.boxes for target in targets], size, known_size(folder), folder)
 
 # %% ../../nbs/65_data.volleyball.ipynb #93a25505
 def read_video(

@@ -6,11 +6,12 @@ Docs: https://aclip-gar.github.io/aclip/data.volleyball_annotation.html.md"""
 
 # %% auto #0
 __all__ = ['ACTIONS', 'ACTIVITIES', 'ACTION_WEIGHTS', 'SPLITS', 'WINDOW', 'HD_VIDEOS', 'Target', 'check_field_count',
-           'parse_target', 'unique_targets', 'target_doubts', 'contradiction', 'check_targets', 'read_targets',
+           'parse_target', 'unique_targets', 'target_doubts', 'repetition', 'check_targets', 'read_targets',
            'known_size', 'video_size', 'annotation_boxes']
 
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #dbeacb34
 import numpy as np
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 from .boxes import normalise_boxes
@@ -80,46 +81,32 @@ def parse_target(
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #4e154a3c
 def unique_targets(
     targets:list, # `Target`s of one file
-)->tuple: # the first `Target` of each frame; those that repeat it; those that contradict it
+)->tuple: # the first `Target` of each frame; those that annotate a frame again
     "Separate frames that are annotated more than once."
     first = {}
     repeated = []
-    contradicting = []
     for target in targets:
-        if target.frame not in first:
-            first[target.frame] = target
-            continue
-        known = first[target.frame]
-        same = (known.activity == target.activity and np.array_equal(known.boxes, target.boxes)
-                and np.array_equal(known.actions, target.actions))
-        (repeated if same else contradicting).append(target)
-    return list(first.values()), repeated, contradicting
+        if target.frame in first: repeated.append(target)
+        else: first[target.frame] = target
+    return list(first.values()), repeated
 
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #696144fc
 def target_doubts(
     target:Target, # an annotated frame
-    repeated:list, # `Target`s that repeat a frame of the file
 )->list: # of str, as `where: what`
     "What is probably wrong with one annotated frame."
-    doubts = []
-    n = 1 + sum(other.frame == target.frame for other in repeated)
-    if n > 1:
-        doubts.append(f'{target.where}: frame {target.frame} is annotated {n} times. '
-                      'Expected one line per clip. Delete the others.')
-    twice = len(target.boxes) - len({tuple(box) for box in target.boxes})
-    if twice:
-        doubts.append(f'{target.where}: {twice} boxes appear twice. Expected one box per player. '
-                      'Delete the others.')
-    return doubts
+    n = len(target.boxes)
+    twice = n - len({tuple(box) for box in target.boxes})
+    return [f'{target.where}: {twice} of {n} boxes repeat another one. Expected one box per '
+            'player. Delete the others.'] if twice else []
 
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #ae7c1dff
-def contradiction(
-    target:Target, # an annotated frame that was annotated differently before
+def repetition(
+    target:Target, # an annotated frame that was annotated before
 )->DataError: # to be raised, or reported
-    "The error for a frame with two different lines."
-    return DataError(f'{target.where}: frame {target.frame} is annotated in a line before, with '
-                     'another activity or other players. Expected one line per clip. '
-                     'Delete the wrong one.')
+    "The error for a frame with two lines."
+    return DataError(f'{target.where}: frame {target.frame} is annotated in a line before. '
+                     'Expected one line per clip. Delete the wrong one.')
 
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #bec9aa7f
 def check_targets(
@@ -138,10 +125,9 @@ def read_targets(
     "Read the annotated frames of one video; `DataError` at the first bad line, or for none."
     targets = [parse_target(line, where) for where, line in read_lines(path)]
     check_targets(path, targets)
-    unique, repeated, contradicting = unique_targets(targets)
-    for target in contradicting: raise contradiction(target)
-    for target in unique:
-        for doubt in target_doubts(target, repeated): warn_data(doubt)
+    unique, repeated = unique_targets(targets)
+    for target in repeated: raise repetition(target)
+    for doubt in chain(*map(target_doubts, unique)): warn_data(doubt)
     return unique
 
 # %% ../../nbs/63_data.volleyball_annotation.ipynb #7c97db5c

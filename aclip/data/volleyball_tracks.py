@@ -67,14 +67,10 @@ def read_track_file(
     for where, line in read_lines(path):
         track = parse_track(line, where)
         frames = players.setdefault(track.player, {})
-        if track.frame not in frames:
-            frames[track.frame] = track
-            continue
-        text = f'{where}: player {track.player} is in frame {track.frame} twice'
-        if frames[track.frame] != track:
-            raise DataError(f'{text}, with another box or label. Expected one line for each '
-                            'player and frame. Delete the wrong one.')
-        warn_data(f'{text}, in equal lines. Delete one of them.')
+        if track.frame in frames:
+            raise DataError(f'{where}: player {track.player} is in frame {track.frame} twice. '
+                            'Expected one line for each player and frame. Delete the wrong one.')
+        frames[track.frame] = track
     return players
 
 # %% ../../nbs/64_data.volleyball_tracks.ipynb #f4d1f246

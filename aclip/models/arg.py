@@ -109,7 +109,7 @@ class ARGRelation(nn.Module):
         self.norm = GraphNorm(n_graphs, d, n_frames*n_actors if norm == 'nodes' else None)
         self.reset_parameters()
 
-ARGRelation.rules = dict(threshold=real(), aspect=real(1e-3, 1e3))
+ARGRelation.rules = dict(threshold=real(0), aspect=real(1e-3, 1e3))
 
 # %% ../../nbs/11_models.arg.ipynb #cc0f4b92
 def check_norm(

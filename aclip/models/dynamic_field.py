@@ -93,7 +93,8 @@ def coefficients(
     border:int, # rows of zeros on both sides of it
 )->Tensor: # (..., k, size), bilinear coefficient of each cell
     "How much each place reads of each cell along one axis."
-    low, high = -border, size - 1 + border
+    low = -border
+    high = size - 1 + border
     corner = p.detach().floor()
     p = limited(p, low, high)[..., None]
     rows = torch.arange(size, device=p.device)

@@ -122,6 +122,9 @@ def check_types(self:RunConfig):
         check_values(vars(part), rules_of(type(part)), f'{type(part).__name__.lower()}: ')
     for part in ('recipe', 'augment'): check_known(getattr(self, part), PARTS[part], part)
     check_values(self.augment, rules_of(BoxAugment), 'augment: ')
+    if self.augment and self.model.pixels:
+        raise ValueError(f"{', '.join(self.augment)} change boxes in training, and features "
+                         f"{self.model.features!r} read frames; leave them out")
     check_weights(self.model.features, self.weights)
 
 # %% ../../nbs/21_train.run.ipynb #fab57aed
