@@ -1,4 +1,4 @@
-"""What goes wrong between a loader and its worker processes, as one kind of error that says what to do.
+"""What goes wrong between a loader and its worker processes, as one kind of error with a remedy.
 
 Docs: https://aclip-gar.github.io/aclip/data.workers.html.md"""
 
