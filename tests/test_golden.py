@@ -1,50 +1,11 @@
-"""Outputs of the official classes, in float64, against ours with the same weights: one entry of `CASES` for each file.
-
-The files lie beside the repository. INDEX.md there lists what each holds; files of other seeds with the same names are compared too."""
-import json
-from pathlib import Path
+"DIN and HiGCIN against the outputs of the official classes, in float64 with the same weights: one entry of `CASES` for each file."
 import pytest, torch
-from safetensors import safe_open
 from torch import nn
 from aclip.models.cross_block import CrossBlock, load_higcin
 from aclip.models.din import DINRelation, make_din
 from aclip.models.dynamic_field import load_din
 from aclip.models.higcin import make_higcin
-
-SHARED = Path(__file__).resolve().parents[2]/'shared'
-FILES = {p.stem: sorted(SHARED.glob(f'golden*/{p.name}')) for p in sorted(SHARED.glob('golden*/*.safetensors'))}
-
-class Golden:
-    "A file: inputs, weights and outputs in float64, and the arguments of the official class."
-    def __init__(self, path):
-        with safe_open(path, 'pt') as f:
-            self.tensors = {k: t.double() if (t := f.get_tensor(k)).is_floating_point() else t for k in f.keys()}
-            self.arguments = json.loads(f.metadata()['constructor_arguments'])
-    def __getattr__(self, name): return self.tensors[f'in.{name}']                      # an input
-    def parts(self, prefix): return {k.removeprefix(prefix): t for k,t in self.tensors.items() if k.startswith(prefix)}
-    def w(self, prefix=''): return self.parts(f'w.{prefix}')                             # weights below a name
-    def load(self, **modules):
-        "Copy weights into modules whose names of parameters are the same; a missing axis of size 1 is added."
-        for prefix,m in modules.items():
-            own = m.state_dict()
-            m.load_state_dict({k: t.reshape(own[k].shape) for k,t in self.w(f'{prefix}.').items()})
-
-    def all_real(self):
-        "A mask without padding, (B, N)."
-        if 'in.map' in self.tensors: return torch.ones(len(self.map), self.arguments['model_confs']['num_players']).bool()
-        table = self.boxes if 'in.boxes' in self.tensors else self.x
-        channels_first = table.shape[1] == 16 and 'in_channels' in self.arguments
-        return torch.ones(len(table), table.shape[3 if channels_first else 2]).bool()
-
-class Embedding(nn.Module):
-    "In place of backbone and RoIAlign: the official embedding of the features of each box, (B T N, D, K, K)."
-    def __init__(self, d_in, d):
-        super().__init__()
-        self.d,self.embedding = d,nn.Linear(d_in, d)
-    def forward(self, roi, boxes): return self.embedding(roi.flatten(1)).view(*boxes.shape[:3], self.d)
-
-def some_boxes(x): return x.new_tensor([.1, .1, .2, .2]).expand(*x.shape[:3], 4)
-
+from golden import FILES, Embedding, compare, needs_files, some_boxes
 
 # --- DIN --------------------------------------------------------------------------
 
@@ -173,16 +134,8 @@ CASES = {
     'higcin-din-net': higcin_din_net,
 }
 
-@pytest.mark.skipif(not FILES, reason=f'no outputs of the official classes in {SHARED}')
+@needs_files
 @pytest.mark.parametrize('masked', (False, True), ids=('no mask', 'all real'))
 @pytest.mark.parametrize('name', CASES)
 def test_equals_the_official_class(name, masked):
-    for path in FILES[name]:
-        f = Golden(path)
-        mask = f.all_real() if masked else None
-        ours = CASES[name](f, mask)
-        assert ours.keys() <= f.parts('out.').keys()
-        for k,y in ours.items():
-            theirs = f.tensors[f'out.{k}']
-            assert y.shape == theirs.shape
-            assert (y - theirs).abs().max() <= 1e-6*max(1, theirs.abs().max()), k
+    for path in FILES[name]: compare(CASES[name], path, masked)
