@@ -63,13 +63,17 @@ class LoRALinear(nn.Module):
         x:Tensor, # (..., d_in)
     )->Tensor: # (..., d_out)
         "The low-rank update of the output, without its gain."
-        return torch.einsum('...r,or->...o', self.A(x), self.B)
+        return self.A(x) @ self.B.T
 
     def forward(self,
         x:Tensor, # (..., d_in)
     )->Tensor: # (..., d_out)
         "Eq. 4: F(x) = W0(x) + alpha BA(x)."
         return self.W0(x) + self.alpha*self.BA(x)
+
+    def extra_repr(self)->str: # shown when the module is printed
+        "Shape of B, and the gain."
+        return f'B: {tuple(self.B.shape)}, alpha={self.alpha}'
 
 # %% ../../nbs/07_text.lora.ipynb #d9db4d1a
 @patch
