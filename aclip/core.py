@@ -49,9 +49,6 @@ class ActivityCLIP(TwoBranch):
             self.log_tau = nn.Parameter(log_tau, requires_grad=learn_tau)
         self.train(self.training)
 
-# %% ../nbs/14_core.ipynb #fb67a05b
-ActivityCLIP.rules = dict(relation=None, r=whole())
-
 # %% ../nbs/14_core.ipynb #dda413e5
 @patch
 def _add_classifiers(self:ActivityCLIP, dropout, text_actions):
@@ -155,16 +152,6 @@ def forward(self:ActivityCLIP,
     activity = activity_image + out['activity_text']
     return dict(activity=activity, action=action, activity_image=activity_image, **out)
 
-# %% ../nbs/14_core.ipynb #5d47e31a
-def check_interactions(
-    relation:nn.Module, # a relation module
-):
-    "Raise a ValueError where a relation has no method `interactions`."
-    if hasattr(relation, 'interactions'): return
-    raise ValueError(f"{type(relation).__name__} has no maps of which actors attend to which; "
-                     "give it a method interactions(x, boxes, mask) that returns a dict of maps "
-                     "(B, N, N) whose rows sum to 1")
-
 # %% ../nbs/14_core.ipynb #5a1e36e4
 @patch
 def interactions(self:ActivityCLIP,
@@ -179,3 +166,16 @@ def interactions(self:ActivityCLIP,
         _,back = self.image2text(x, None if mask is None else mask[:, None])
         return dict(image=self.relation.interactions(x, boxes, mask),
                     text=self.text_relation.interactions(back, boxes, mask))
+
+# %% ../nbs/14_core.ipynb #5d47e31a
+def check_interactions(
+    relation:nn.Module, # a relation module
+):
+    "Raise a ValueError where a relation has no method `interactions`."
+    if hasattr(relation, 'interactions'): return
+    raise ValueError(f"{type(relation).__name__} has no maps of which actors attend to which; "
+                     "give it a method interactions(x, boxes, mask) that returns a dict of maps "
+                     "(B, N, N) whose rows sum to 1")
+
+# %% ../nbs/14_core.ipynb #fb67a05b
+ActivityCLIP.rules = dict(relation=None, r=whole())

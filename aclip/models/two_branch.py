@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from ..text.lora import copy_module, kept_results
+from ..text.view_state import copy_module, kept_results
 
 # %% ../../nbs/46_models.two_branch.ipynb #a0f0c27e
 def find_relation(
