@@ -68,6 +68,12 @@ class LoRALinear(nn.Module):
         "Eq. 4: F(x) = W0(x) + alpha BA(x)."
         return self.W0(x) + self.alpha*self.BA(x)
 
+# %% ../../nbs/07_text.lora.ipynb #a760bf6d
+@patch
+def extra_repr(self:LoRALinear)->str: # shown when the module is printed
+    "Shape of B, and the gain."
+    return f'B: {tuple(self.B.shape)}, alpha={self.alpha}'
+
 # %% ../../nbs/07_text.lora.ipynb #d9db4d1a
 @patch
 def merged_weight(self:LoRALinear)->Tensor: # as the weight of W0, (d_out, d_in)
@@ -97,11 +103,6 @@ def in_features(self:LoRALinear):
 def out_features(self:LoRALinear):
     "Width of the output, of all maps of a stack."
     return self.W0.out_features
-
-@patch
-def extra_repr(self:LoRALinear)->str: # shown when the module is printed
-    "Shape of B, and the gain."
-    return f'B: {tuple(self.B.shape)}, alpha={self.alpha}'
 
 # %% ../../nbs/07_text.lora.ipynb #f843b97f
 class StackedLoRALinear(LoRALinear):
