@@ -103,4 +103,5 @@ class AFormer(BaseModel):
 # %% ../../nbs/12_models.aformer.ipynb #d268a29a
 BASE = BaseEntry('aformer', 'AFormer', AFormer, AFormerRelation, d=256, n_frames=(10, 10), r=6,
                  features=('actor', 'person', 'boxes', 'middle', 'clip', 'early', 'late'),
-                 small=dict(heads=4))
+                 small=dict(heads=4),
+                 year=2020)

@@ -258,4 +258,5 @@ class ARG(BaseModel):
 # %% ../../nbs/11_models.arg.ipynb #e8d28a79
 BASE = BaseEntry('arg', 'ARG', ARG, ARGRelation, d=1024, n_frames=(3, 9), r=7,
                  boxes=dict(n_frames=1, n_graphs=4, d_k=64, norm='features'),
-                 small=dict(n_graphs=4, d_k=32), any_size=dict(norm='features'))
+                 small=dict(n_graphs=4, d_k=32), any_size=dict(norm='features'),
+                 year=2019)

@@ -148,6 +148,7 @@ class BaseEntry:
     boxes:dict=field(default_factory=dict) # arguments for features 'boxes' (small widths)
     small:dict=field(default_factory=dict) # arguments at the size of the demo
     any_size:dict=field(default_factory=dict) # arguments with which it takes any number of actors
+    year:int=None # of publication
 
 # %% ../../nbs/10_models.base.ipynb #43ff3c47
 @patch

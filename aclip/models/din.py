@@ -216,4 +216,5 @@ def make_din(
 BASE = BaseEntry('din', 'DIN', make_din, DINRelation, d=1024, n_frames=(10, 10), r=7,
                  boxes=dict(layer_norm='features', order='x'),
                  small=dict(layer_norm='features', order='x'),
-                 any_size=dict(layer_norm='features'))
+                 any_size=dict(layer_norm='features'),
+                 year=2021)

@@ -250,4 +250,5 @@ def extra_losses(self:DualAI,
 
 # %% ../../nbs/13_models.dualai.ipynb #c3cd6089
 BASE = BaseEntry('dualai', 'Dual-AI', DualAI, DualAIRelation, d=256, n_frames=(3, 9), r=2,
-                 boxes=dict(n_frames=1), small=dict(heads=4))
+                 boxes=dict(n_frames=1), small=dict(heads=4),
+                 year=2022)

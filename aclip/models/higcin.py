@@ -175,4 +175,5 @@ def make_higcin(
     return made(features, n_activities, n_actions, dropout, n_actors, teams, **relation)
 
 # %% ../../nbs/44e_models.higcin.ipynb #1dd2ff58
-BASE = BaseEntry('higcin', 'HiGCIN', make_higcin, HiGCINRelation, d=512, n_frames=(10, 10), r=7)
+BASE = BaseEntry('higcin', 'HiGCIN', make_higcin, HiGCINRelation, d=512, n_frames=(10, 10), r=7,
+                 year=2020)
