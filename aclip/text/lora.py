@@ -1,4 +1,4 @@
-"""The text branch's relation module: the image branch's frozen weights, shared by reference, plus a trainable low-rank update (Eq. 4).
+"""LoRA finetunes a trained module by a small low-rank update beside its frozen weights. Here one module then serves two branches.
 
 Docs: https://aclip-gar.github.io/aclip/text.lora.html.md"""
 
@@ -28,7 +28,7 @@ def check_rank(
 ):
     "Raise a `ValueError` unless 1 <= r <= min(d_in, d_out)."
     d_in = W0.in_features
-    d_out = W0.out_features // getattr(W0, 'n', 1)      # a StackedLinear holds n maps
+    d_out = W0.out_features // getattr(W0, 'n', 1)      # `StackedLinear` below holds n maps
     if not isinstance(r, Integral):
         raise ValueError(f"rank r={r} is no whole number; choose 1 <= r <= {min(d_in, d_out)}")
     if not 1 <= r <= min(d_in, d_out):
