@@ -1,4 +1,4 @@
-"""Plug a text branch into any trained image branch: Image2Text, a LoRA view of the relation, a classifier, and the sum of both branches' scores.
+"""Give a trained, frozen model of group activities a second branch that works with text, and add the scores of both.
 
 Docs: https://aclip-gar.github.io/aclip/core.html.md"""
 
@@ -74,29 +74,6 @@ def tau(self:ActivityCLIP)->Tensor: # scalar, positive
     "Temperature of distillation (Eq. 1, 3)."
     return self.log_tau.exp()
 
-# %% ../nbs/14_core.ipynb #4cdf31ec
-@patch
-def train(self:ActivityCLIP,
-    mode:bool=True, # training mode for the text branch
-)->ActivityCLIP: # self
-    "As `TwoBranch.train`; layers of the view that change buffers stay in eval mode too."
-    TwoBranch.train(self, mode)
-    # A relation from scratch has buffers of its own.
-    if self.adapt == 'lora': hold_layers(self.text_relation)
-    return self
-
-# %% ../nbs/14_core.ipynb #aced4ce1
-@patch
-def relate_text(self:ActivityCLIP,
-    x:Tensor, # features from Image2Text (B, T, N, D1)
-    boxes:Tensor, # (B, T, N, 4)
-    mask:Tensor=None, # (B, N), True for a real actor
-)->Tensor: # (B, T, N, D1)
-    "The text branch's relation; in training no buffer that it shares changes."
-    if self.training and self.adapt == 'lora':
-        return relate(self.text_relation, x, boxes, mask)
-    return self.text_relation(x, boxes, mask)
-
 # %% ../nbs/14_core.ipynb #4e880443
 @patch
 def classify_text(self:ActivityCLIP,
@@ -122,19 +99,17 @@ def text_branch(self:ActivityCLIP,
     y = self.relate_text(back, boxes, mask)
     return dict(text=text, **self.classify_text(y, mask))
 
-# %% ../nbs/14_core.ipynb #c9948fa0
+# %% ../nbs/14_core.ipynb #aced4ce1
 @patch
-def embed(self:ActivityCLIP,
-    frames:Tensor, # (B, T, 3, H, W) uint8, or what `base.embed` takes
-    boxes:Tensor, # (B, T, N, 4) in 0..1
+def relate_text(self:ActivityCLIP,
+    x:Tensor, # features from Image2Text (B, T, N, D1)
+    boxes:Tensor, # (B, T, N, 4)
     mask:Tensor=None, # (B, N), True for a real actor
 )->Tensor: # (B, T, N, D1)
-    "Actor features of the image branch; `ValueError` if the base leaves state on its relation."
-    if getattr(self, 'embed_is_checked', False): return self.base.embed(frames, boxes, mask)
-    with no_state_left(self.relation, f'{type(self.base).__name__}.embed'):
-        x = self.base.embed(frames, boxes, mask)
-    self.embed_is_checked = True
-    return x
+    "The text branch's relation; in training no buffer that it shares changes."
+    if self.training and self.adapt == 'lora':
+        return relate(self.text_relation, x, boxes, mask)
+    return self.text_relation(x, boxes, mask)
 
 # %% ../nbs/14_core.ipynb #4cdb8333
 @patch
@@ -151,6 +126,31 @@ def forward(self:ActivityCLIP,
     out = self.text_branch(x, boxes, mask)
     activity = activity_image + out['activity_text']
     return dict(activity=activity, action=action, activity_image=activity_image, **out)
+
+# %% ../nbs/14_core.ipynb #c9948fa0
+@patch
+def embed(self:ActivityCLIP,
+    frames:Tensor, # (B, T, 3, H, W) uint8, or what `base.embed` takes
+    boxes:Tensor, # (B, T, N, 4) in 0..1
+    mask:Tensor=None, # (B, N), True for a real actor
+)->Tensor: # (B, T, N, D1)
+    "Actor features of the image branch; `ValueError` if the base leaves state on its relation."
+    if getattr(self, 'embed_is_checked', False): return self.base.embed(frames, boxes, mask)
+    with no_state_left(self.relation, f'{type(self.base).__name__}.embed'):
+        x = self.base.embed(frames, boxes, mask)
+    self.embed_is_checked = True
+    return x
+
+# %% ../nbs/14_core.ipynb #4cdf31ec
+@patch
+def train(self:ActivityCLIP,
+    mode:bool=True, # training mode for the text branch
+)->ActivityCLIP: # self
+    "As `TwoBranch.train`; layers of the view that change buffers stay in eval mode too."
+    TwoBranch.train(self, mode)
+    # A relation from scratch has buffers of its own.
+    if self.adapt == 'lora': hold_layers(self.text_relation)
+    return self
 
 # %% ../nbs/14_core.ipynb #5a1e36e4
 @patch
