@@ -6,6 +6,7 @@ from aclip.core import ActivityCLIP
 from aclip.models.actors import ORDERS, actor_order, take_actors
 from aclip.models.din import DINRelation, make_din
 from aclip.models.higcin import HiGCINRelation, make_higcin
+from aclip.models.position_gin import PositionGIN, PositionGINRelation
 from aclip.models.registry import BASES
 from aclip.text.lora import LoRALinear, lora_view
 from helpers import BoxFeatures, batch
@@ -16,8 +17,10 @@ din = partial(DINRelation, D, T, N)
 RELATIONS = {'din': din, 'din by place': partial(din, order='x'), 'din actor': partial(din, layer_norm='actor'), 'din features': partial(din, layer_norm='features', residual='outside'),
              'din parallel': partial(din, fields='parallel', border='double'), 'din factorised': partial(din, fields='factorised', ratios=(1, 2), beta=True), 'din sum': partial(din, mode='sum'),
              'din kernel 1 5': partial(din, kernel=(1, 5)), 'higcin': partial(HiGCINRelation, D), 'higcin benchmark': partial(HiGCINRelation, D, 'benchmark'),
-             'higcin spatial': partial(HiGCINRelation, D, mode='spatial'), 'higcin all': partial(HiGCINRelation, D, mode='all')}
-MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(make_din, n_actors=N, n_frames=T, lite=8), 'higcin': make_higcin, 'higcin benchmark': partial(make_higcin, form='benchmark', teams=2)}
+             'higcin spatial': partial(HiGCINRelation, D, mode='spatial'), 'higcin all': partial(HiGCINRelation, D, mode='all'),
+             'position gin': partial(PositionGINRelation, D, 3, k=2), 'position gin near': partial(PositionGINRelation, D, 3, 'near'), 'position gin all': partial(PositionGINRelation, D, 3, 'all')}
+MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(make_din, n_actors=N, n_frames=T, lite=8), 'higcin': make_higcin, 'higcin benchmark': partial(make_higcin, form='benchmark', teams=2),
+          'position gin': partial(PositionGIN, layers=2)}
 
 def randomised(m):
     "With random parameters, also where training starts at zero."
@@ -49,7 +52,7 @@ def test_padded_actors_never_matter(name, gap, training):
     assert g.isfinite().all() and not g.masked_select(~real).any()
 
 @pytest.mark.parametrize('gap', (False, True), ids=('end', 'between'))
-@pytest.mark.parametrize('name', [name for name in RELATIONS if name in ('din actor', 'din features') or name.startswith('higcin')])
+@pytest.mark.parametrize('name', [name for name in RELATIONS if name in ('din actor', 'din features') or name.startswith(('higcin', 'position'))])
 def test_padding_is_as_if_it_were_not_there(name, gap):
     rel = randomised(RELATIONS[name]()).eval()
     boxes,mask = padded(gap)
@@ -71,7 +74,7 @@ def test_interactions(name):
     assert type(view) is type(rel) and torch.equal(next(iter(view.interactions(x, boxes, mask).values())), R)
 
 @pytest.mark.parametrize('dtype', (torch.bfloat16, torch.float16))
-@pytest.mark.parametrize('name', ('din', 'din by place', 'higcin', 'higcin benchmark'))
+@pytest.mark.parametrize('name', ('din', 'din by place', 'higcin', 'higcin benchmark', 'position gin'))
 def test_half_precision(name, dtype):
     rel = RELATIONS[name]().eval()
     boxes,mask = padded(False)

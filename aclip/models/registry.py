@@ -18,6 +18,7 @@ MODULES = (
     'dualai',
     'din',
     'higcin',
+    'position_gin',
 )
 
 # Entries by name.
