@@ -156,7 +156,8 @@ class PooledClassifier(nn.Module):
     )->Tensor: # (B, G)
         "The score of each group activity."
         check_mask(self, mask)
-        T, window = y.shape[1], self.time.shape[1]
+        T = y.shape[1]
+        window = self.time.shape[1]
         if T > window:
             raise ValueError(f"PooledClassifier: {T} frames, but a time code for {window}; "
                              f"build the model with window={T}")

@@ -1,4 +1,4 @@
-"""Which players exchange information, told by where they are: nearest neighbours, a radius, lines of a team, or all.
+"""Which players exchange information, by their places: nearest neighbours, a radius, lines of a team, or all.
 
 Docs: https://aclip-gar.github.io/aclip/models.position_graph.html.md"""
 
