@@ -150,22 +150,24 @@ class PooledClassifier(nn.Module):
         self.head = nn.Sequential(nn.Dropout(.1), nn.Linear(d, d), nn.ReLU(), nn.Dropout(.05),
                                   nn.Linear(d, n_activities))
 
-    def forward(self,
-        y:Tensor, # (B, T, N, D)
-        mask:Tensor=None, # (B, N), True for a real player
-    )->Tensor: # (B, G)
-        "The score of each group activity."
-        check_mask(self, mask)
-        T = y.shape[1]
-        window = self.time.shape[1]
-        if T > window:
-            raise ValueError(f"PooledClassifier: {T} frames, but a time code for {window}; "
-                             f"build the model with window={T}")
-        real = y.new_ones(y.shape[0], y.shape[2]) if mask is None else mask.to(y.dtype)
-        share = (real/real.sum(-1, keepdim=True))[:, None, :, None]
-        z = (y*share).sum(2) + self.time[:, :T]
-        if self.attention is not None: z = self.attention(z, z, z, need_weights=False)[0]
-        return self.head(z.amax(1))
+# %% ../../nbs/44l_models.position_gin.ipynb #08426bef
+@patch
+def forward(self:PooledClassifier,
+    y:Tensor, # (B, T, N, D)
+    mask:Tensor=None, # (B, N), True for a real player
+)->Tensor: # (B, G)
+    "The score of each group activity."
+    check_mask(self, mask)
+    T = y.shape[1]
+    window = self.time.shape[1]
+    if T > window:
+        raise ValueError(f"PooledClassifier: {T} frames, but a time code for {window}; "
+                         f"build the model with window={T}")
+    real = y.new_ones(y.shape[0], y.shape[2]) if mask is None else mask.to(y.dtype)
+    share = (real/real.sum(-1, keepdim=True))[:, None, :, None]
+    z = (y*share).sum(2) + self.time[:, :T]
+    if self.attention is not None: z = self.attention(z, z, z, need_weights=False)[0]
+    return self.head(z.amax(1))
 
 # %% ../../nbs/44l_models.position_gin.ipynb #41fa0b5b
 class PositionGIN(BaseModel):
