@@ -18,6 +18,7 @@ MODULES = (
     'dualai',
     'din',
     'higcin',
+    'stt',
     'position_gin',
 )
 
