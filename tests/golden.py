@@ -15,7 +15,8 @@ class Golden:
     def __init__(self, path):
         with safe_open(path, 'pt') as f:
             self.tensors = {k: t.double() if (t := f.get_tensor(k)).is_floating_point() else t for k in f.keys()}
-            self.arguments = json.loads(f.metadata()['constructor_arguments'])
+            header = f.metadata()
+            self.arguments = json.loads(header.get('constructor_arguments') or header['args'])
     def __getattr__(self, name): return self.tensors[f'in.{name}']                      # an input
     def parts(self, prefix): return {k.removeprefix(prefix): t for k,t in self.tensors.items() if k.startswith(prefix)}
     def w(self, prefix=''): return self.parts(f'w.{prefix}')                             # weights below a name
@@ -28,7 +29,7 @@ class Golden:
     def all_real(self):
         "A mask without padding, (B, N)."
         if 'in.map' in self.tensors: return torch.ones(len(self.map), self.arguments['model_confs']['num_players']).bool()
-        table = self.boxes if 'in.boxes' in self.tensors else self.x
+        table = next(self.tensors[k] for k in ('in.boxes', 'in.x', 'in.raw') if k in self.tensors)
         channels_first = table.shape[1] == 16 and 'in_channels' in self.arguments
         return torch.ones(len(table), table.shape[3 if channels_first else 2]).bool()
 

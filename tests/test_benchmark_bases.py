@@ -6,8 +6,10 @@ from aclip.core import ActivityCLIP
 from aclip.models.actors import ORDERS, actor_order, take_actors
 from aclip.models.din import DINRelation, make_din
 from aclip.models.higcin import HiGCINRelation, make_higcin
+from aclip.models.position_gin import PositionGIN, PositionGINRelation
 from aclip.models.registry import BASES
 from aclip.text.lora import LoRALinear, lora_view
+from aclip.models.stt import STT, STTRelation
 from helpers import BoxFeatures, batch
 
 B,T,N,D = 2,4,6,16
@@ -16,8 +18,10 @@ din = partial(DINRelation, D, T, N)
 RELATIONS = {'din': din, 'din by place': partial(din, order='x'), 'din actor': partial(din, layer_norm='actor'), 'din features': partial(din, layer_norm='features', residual='outside'),
              'din parallel': partial(din, fields='parallel', border='double'), 'din factorised': partial(din, fields='factorised', ratios=(1, 2), beta=True), 'din sum': partial(din, mode='sum'),
              'din kernel 1 5': partial(din, kernel=(1, 5)), 'higcin': partial(HiGCINRelation, D), 'higcin benchmark': partial(HiGCINRelation, D, 'benchmark'),
-             'higcin spatial': partial(HiGCINRelation, D, mode='spatial'), 'higcin all': partial(HiGCINRelation, D, mode='all')}
-MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(make_din, n_actors=N, n_frames=T, lite=8), 'higcin': make_higcin, 'higcin benchmark': partial(make_higcin, form='benchmark', teams=2)}
+             'higcin spatial': partial(HiGCINRelation, D, mode='spatial'), 'higcin all': partial(HiGCINRelation, D, mode='all'),
+             'position gin': partial(PositionGINRelation, D, 3, k=2), 'position gin near': partial(PositionGINRelation, D, 3, 'near'), 'position gin all': partial(PositionGINRelation, D, 3, 'all'), 'stt': partial(STTRelation, D, 2, 4)}
+MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(make_din, n_actors=N, n_frames=T, lite=8), 'higcin': make_higcin, 'higcin benchmark': partial(make_higcin, form='benchmark', teams=2),
+          'position gin': partial(PositionGIN, layers=2), 'stt': partial(STT, layers=1, heads=4), 'stt narrow': partial(STT, width=8, layers=1, heads=4)}
 
 def randomised(m):
     "With random parameters, also where training starts at zero."
@@ -49,7 +53,7 @@ def test_padded_actors_never_matter(name, gap, training):
     assert g.isfinite().all() and not g.masked_select(~real).any()
 
 @pytest.mark.parametrize('gap', (False, True), ids=('end', 'between'))
-@pytest.mark.parametrize('name', [name for name in RELATIONS if name in ('din actor', 'din features') or name.startswith('higcin')])
+@pytest.mark.parametrize('name', [name for name in RELATIONS if name in ('din actor', 'din features') or name.startswith(('higcin', 'position', 'stt'))])
 def test_padding_is_as_if_it_were_not_there(name, gap):
     rel = randomised(RELATIONS[name]()).eval()
     boxes,mask = padded(gap)
@@ -71,7 +75,7 @@ def test_interactions(name):
     assert type(view) is type(rel) and torch.equal(next(iter(view.interactions(x, boxes, mask).values())), R)
 
 @pytest.mark.parametrize('dtype', (torch.bfloat16, torch.float16))
-@pytest.mark.parametrize('name', ('din', 'din by place', 'higcin', 'higcin benchmark'))
+@pytest.mark.parametrize('name', ('din', 'din by place', 'higcin', 'higcin benchmark', 'position gin', 'stt'))
 def test_half_precision(name, dtype):
     rel = RELATIONS[name]().eval()
     boxes,mask = padded(False)
@@ -96,7 +100,8 @@ def test_plugged_in_and_out(name):
         opt.step()
     assert torch.equal(out['activity_image'], before['activity'])
     adapters = {n: m for n,m in model.text_relation.named_modules() if isinstance(m, LoRALinear)}
-    assert len(adapters) == sum(isinstance(m, nn.Linear) for m in base.relation.modules())
+    targets = tuple(base.lora_targets)
+    assert len(adapters) == sum(isinstance(m, nn.Linear) and n.endswith(targets or '') for n,m in base.relation.named_modules())
     for n,m in adapters.items(): assert m.A.weight.grad.any() and m.B.grad.any(), n
     for k,v in base.state_dict().items(): assert torch.equal(v, state[k]), k
     after = model.unplug()(*inputs)

@@ -18,6 +18,8 @@ MODULES = (
     'dualai',
     'din',
     'higcin',
+    'stt',
+    'position_gin',
 )
 
 # Entries by name.
