@@ -19,6 +19,7 @@ MODULES = (
     'din',
     'higcin',
     'position_gin',
+    'pctdm',
 )
 
 # Entries by name.
