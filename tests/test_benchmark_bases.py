@@ -55,7 +55,7 @@ def test_padded_actors_never_matter(name, gap, training):
     assert g.isfinite().all() and not g.masked_select(~real).any()
 
 @pytest.mark.parametrize('gap', (False, True), ids=('end', 'between'))
-@pytest.mark.parametrize('name', [name for name in RELATIONS if name in ('din actor', 'din features') or name.startswith(('higcin', 'position', 'pctdm'))])
+@pytest.mark.parametrize('name', [name for name in RELATIONS if name in ('din actor', 'din features', 'pctdm', 'pctdm one team') or name.startswith(('higcin', 'position'))])
 def test_padding_is_as_if_it_were_not_there(name, gap):
     rel = randomised(RELATIONS[name]()).eval()
     boxes,mask = padded(gap)
@@ -91,7 +91,7 @@ def test_plugged_in_and_out(name):
     "Both branches run, the image branch stays as it is to the bit, every adapter gets a gradient."
     base = randomised(MODELS[name](BoxFeatures(D))).eval()
     inputs = batch(T, N)
-    before = base(*inputs)
+    with torch.no_grad(): before = base(*inputs)                                        # oneDNN's LSTM rounds otherwise where gradients are on
     state = {k: v.clone() for k,v in base.state_dict().items()}
     model = ActivityCLIP(base, r=2, d2=16, layers=1, heads=2).train()
     opt = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
@@ -105,7 +105,7 @@ def test_plugged_in_and_out(name):
     assert len(adapters) == sum(isinstance(m, nn.Linear) for m in base.relation.modules())
     for n,m in adapters.items(): assert m.A.weight.grad.any() and m.B.grad.any(), n
     for k,v in base.state_dict().items(): assert torch.equal(v, state[k]), k
-    after = model.unplug()(*inputs)
+    with torch.no_grad(): after = model.unplug()(*inputs)
     assert all(torch.equal(after[k], before[k]) for k in before)
 
 def test_batchnorm_of_a_single_actor_in_training():

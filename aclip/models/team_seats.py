@@ -8,7 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/models.team_seats.html.md"""
 __all__ = ['TEAM_ORDERS', 'box_motion', 'team_sizes', 'team_order', 'TeamSeats', 'seat_teams', 'check_teams_and_order',
            'check_halves']
 
-# %% ../../nbs/44i_models.team_seats.ipynb #dcf868fb
+# %% ../../nbs/44i_models.team_seats.ipynb #b789aca2
 import torch
 import torch.nn.functional as F
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from .actors import actor_order, take_actors
 from .boxes import box_centre
 
-# %% ../../nbs/44i_models.team_seats.ipynb #b82dfde0
+# %% ../../nbs/44i_models.team_seats.ipynb #1d1f6112
 def box_motion(
     boxes:Tensor, # (B, T, N, 4), x1 y1 x2 y2 in 0..1
 )->Tensor: # (B, N), in widths and heights of the frame; zero for one frame
     "The length of each centre's path, horizontal plus vertical."
     return box_centre(boxes).diff(dim=1).abs().sum((1, -1))
 
-# %% ../../nbs/44i_models.team_seats.ipynb #b064a789
+# %% ../../nbs/44i_models.team_seats.ipynb #152b1b02
 TEAM_ORDERS = ('motion', 'x', 'list')
 
 def team_sizes(
@@ -36,7 +36,7 @@ def team_sizes(
     n = real.sum(-1, keepdim=True)
     return (n + torch.arange(teams - 1, -1, -1, device=real.device)) // teams
 
-# %% ../../nbs/44i_models.team_seats.ipynb #7029c4bf
+# %% ../../nbs/44i_models.team_seats.ipynb #4be60afd
 def team_order(
     boxes:Tensor, # (B, T, N, 4), x1 y1 x2 y2 in 0..1
     real:Tensor, # (B, N), True for a real actor
@@ -53,7 +53,7 @@ def team_order(
     by_team = team.gather(1, falling).argsort(dim=-1, stable=True)
     return order.gather(1, falling).gather(1, by_team)
 
-# %% ../../nbs/44i_models.team_seats.ipynb #1859ba1c
+# %% ../../nbs/44i_models.team_seats.ipynb #8afb7926
 @dataclass
 class TeamSeats:
     "Where the actors of each clip sit."
@@ -79,7 +79,7 @@ class TeamSeats:
         "True at the last filled seat of each team."
         return self.filled & ~F.pad(self.filled[..., 1:], (0, 1))
 
-# %% ../../nbs/44i_models.team_seats.ipynb #12a356fb
+# %% ../../nbs/44i_models.team_seats.ipynb #9f57c1e2
 def seat_teams(
     boxes:Tensor, # (B, T, N, 4), x1 y1 x2 y2 in 0..1
     mask:Tensor=None, # (B, N), True for a real actor
@@ -95,7 +95,7 @@ def seat_teams(
     first = (sizes.cumsum(-1) - sizes)[..., None]
     return TeamSeats(order, (first + seat).clamp(max=N - 1), seat < sizes[..., None])
 
-# %% ../../nbs/44i_models.team_seats.ipynb #2af4279e
+# %% ../../nbs/44i_models.team_seats.ipynb #f68b3d5e
 def check_teams_and_order(
     module:nn.Module, # the relation; the error names it
     teams:int, # number of teams
