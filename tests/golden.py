@@ -28,8 +28,8 @@ class Golden:
 
     def all_real(self):
         "A mask without padding, (B, N)."
-        if 'in.map' in self.tensors: return torch.ones(len(self.map), self.arguments['model_confs']['num_players']).bool()
-        table = next(self.tensors[k] for k in ('in.boxes', 'in.x', 'in.raw') if k in self.tensors)
+        table = next(self.tensors[k] for k in ('in.map', 'in.boxes', 'in.x', 'in.raw') if k in self.tensors)
+        if 'num_players' in self.arguments.get('model_confs', {}): return torch.ones(len(table), self.arguments['model_confs']['num_players']).bool()
         channels_first = table.shape[1] == 16 and 'in_channels' in self.arguments
         return torch.ones(len(table), table.shape[3 if channels_first else 2]).bool()
 

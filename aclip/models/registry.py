@@ -19,6 +19,7 @@ MODULES = (
     'din',
     'higcin',
     'stt',
+    'pctdm',
     'position_gin',
 )
 
