@@ -3,10 +3,12 @@ from functools import partial
 import pytest, torch
 from torch import nn
 from aclip.core import ActivityCLIP
+from aclip.models.bilinear import STBiPRelation
 from aclip.models.actors import ORDERS, actor_order, take_actors
 from aclip.models.din import DINRelation, make_din
 from aclip.models.higcin import HiGCINRelation, make_higcin
 from aclip.models.registry import BASES
+from aclip.models.stbip import STBiP
 from aclip.text.lora import LoRALinear, lora_view
 from helpers import BoxFeatures, batch
 
@@ -16,8 +18,10 @@ din = partial(DINRelation, D, T, N)
 RELATIONS = {'din': din, 'din by place': partial(din, order='x'), 'din actor': partial(din, layer_norm='actor'), 'din features': partial(din, layer_norm='features', residual='outside'),
              'din parallel': partial(din, fields='parallel', border='double'), 'din factorised': partial(din, fields='factorised', ratios=(1, 2), beta=True), 'din sum': partial(din, mode='sum'),
              'din kernel 1 5': partial(din, kernel=(1, 5)), 'higcin': partial(HiGCINRelation, D), 'higcin benchmark': partial(HiGCINRelation, D, 'benchmark'),
-             'higcin spatial': partial(HiGCINRelation, D, mode='spatial'), 'higcin all': partial(HiGCINRelation, D, mode='all')}
-MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(make_din, n_actors=N, n_frames=T, lite=8), 'higcin': make_higcin, 'higcin benchmark': partial(make_higcin, form='benchmark', teams=2)}
+             'higcin spatial': partial(HiGCINRelation, D, mode='spatial'), 'higcin all': partial(HiGCINRelation, D, mode='all'),
+             **{f'stbip {k}': partial(STBiPRelation, D, 2, 8, **v) for k,v in dict(sum={}, cat=dict(fusion='cat'), near=dict(threshold=.5), frame=dict(n_frames=1)).items()}}
+MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(make_din, n_actors=N, n_frames=T, lite=8), 'higcin': make_higcin, 'higcin benchmark': partial(make_higcin, form='benchmark', teams=2),
+          'stbip': partial(STBiP, n_heads=2, d_message=8), 'stbip cat': partial(STBiP, n_heads=2, d_message=32, fusion='cat')}
 
 def randomised(m):
     "With random parameters, also where training starts at zero."

@@ -18,6 +18,7 @@ MODULES = (
     'dualai',
     'din',
     'higcin',
+    'stbip',
 )
 
 # Entries by name.
