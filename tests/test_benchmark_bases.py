@@ -9,6 +9,7 @@ from aclip.models.din import DINRelation, make_din
 from aclip.models.higcin import HiGCINRelation, make_higcin
 from aclip.models.registry import BASES
 from aclip.models.stbip import STBiP
+from aclip.models.tce import make_tce
 from aclip.text.lora import LoRALinear, lora_view
 from helpers import BoxFeatures, batch
 
@@ -21,7 +22,8 @@ RELATIONS = {'din': din, 'din by place': partial(din, order='x'), 'din actor': p
              'higcin spatial': partial(HiGCINRelation, D, mode='spatial'), 'higcin all': partial(HiGCINRelation, D, mode='all'),
              **{f'stbip {k}': partial(STBiPRelation, D, 2, 8, **v) for k,v in dict(sum={}, cat=dict(fusion='cat'), near=dict(threshold=.5), frame=dict(n_frames=1)).items()}}
 MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(make_din, n_actors=N, n_frames=T, lite=8), 'higcin': make_higcin, 'higcin benchmark': partial(make_higcin, form='benchmark', teams=2),
-          'stbip': partial(STBiP, n_heads=2, d_message=8), 'stbip cat': partial(STBiP, n_heads=2, d_message=32, fusion='cat')}
+          'stbip': partial(STBiP, n_heads=2, d_message=8), 'stbip cat': partial(STBiP, n_heads=2, d_message=32, fusion='cat'),
+          'tce': partial(make_tce, n_heads=2, d_message=16)}
 
 def randomised(m):
     "With random parameters, also where training starts at zero."

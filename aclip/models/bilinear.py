@@ -7,7 +7,7 @@ Docs: https://aclip-gar.github.io/aclip/models.bilinear.html.md"""
 # %% auto #0
 __all__ = ['connected', 'HeadNorm', 'STBiPRelation', 'check_fusion', 'load_stbip']
 
-# %% ../../nbs/44m_models.bilinear.ipynb #96e154cf
+# %% ../../nbs/44m_models.bilinear.ipynb #3ab8b108
 import math
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..data.rules import check_values, optional, real, whole
 from ..layers import StackedLinear, check_actors, init_linear, zero_padded
 
-# %% ../../nbs/44m_models.bilinear.ipynb #6798f811
+# %% ../../nbs/44m_models.bilinear.ipynb #d7a29eeb
 def connected(
     boxes:Tensor, # (B, M, 4), x1 y1 x2 y2 in 0..1
     mask:Tensor=None, # (B, M), True for a real actor
@@ -32,7 +32,7 @@ def connected(
     if mask is not None: near = near & mask[:, None]
     return near | torch.eye(boxes.shape[1], device=boxes.device).bool()
 
-# %% ../../nbs/44m_models.bilinear.ipynb #1b93170e
+# %% ../../nbs/44m_models.bilinear.ipynb #2d0ee1b6
 class HeadNorm(nn.Module):
     "LayerNorm over features, with a scale and shift for each head."
     def __init__(self,
@@ -55,7 +55,7 @@ class HeadNorm(nn.Module):
         "Normalise, scale, shift."
         return F.layer_norm(h, h.shape[-1:])*self.weight + self.bias
 
-# %% ../../nbs/44m_models.bilinear.ipynb #bc89252c
+# %% ../../nbs/44m_models.bilinear.ipynb #a7a169e3
 class STBiPRelation(nn.Module):
     "Messages among all actors of a clip, weighed by a bilinear score; several heads."
     def __init__(self,
@@ -87,7 +87,7 @@ class STBiPRelation(nn.Module):
         self.W1 = nn.ModuleList(nn.Linear(d_message, d, bias=False) for _ in range(n_heads))
         self.reset_parameters()
 
-# %% ../../nbs/44m_models.bilinear.ipynb #a5deadd9
+# %% ../../nbs/44m_models.bilinear.ipynb #2590a574
 STBiPRelation.rules = dict(
     n_heads=whole(1), d_message=whole(1), n_frames=optional(whole(1)),
     threshold=optional(real(0)), aspect=real(1e-3, 1e3))
@@ -99,14 +99,14 @@ def check_fusion(
     if fusion not in ('sum', 'cat'):
         raise ValueError(f"STBiPRelation: fusion is {fusion!r}; choose 'sum' or 'cat'")
 
-# %% ../../nbs/44m_models.bilinear.ipynb #d1be0a41
+# %% ../../nbs/44m_models.bilinear.ipynb #feff2296
 @patch
 def reset_parameters(self:STBiPRelation):
     "Start all maps, and w, with Kaiming-normal weights."
     init_linear(self)
     nn.init.normal_(self.w, std=math.sqrt(2/self.d))
 
-# %% ../../nbs/44m_models.bilinear.ipynb #ae31be81
+# %% ../../nbs/44m_models.bilinear.ipynb #2e086baa
 @patch
 def weights(self:STBiPRelation,
     x:Tensor, # nodes (B, M, D)
@@ -118,7 +118,7 @@ def weights(self:STBiPRelation,
     if edges is not None: scores = scores.masked_fill(~edges[:, None], -math.inf)
     return scores.softmax(-1)
 
-# %% ../../nbs/44m_models.bilinear.ipynb #c7534e86
+# %% ../../nbs/44m_models.bilinear.ipynb #6ecca494
 @patch
 def messages(self:STBiPRelation,
     x:Tensor, # nodes (B, M, D)
@@ -129,7 +129,7 @@ def messages(self:STBiPRelation,
     h = F.relu(self.norm(h))
     return [W(message) for W, message in zip(self.W1, h.unbind(1))]
 
-# %% ../../nbs/44m_models.bilinear.ipynb #4e90cf5c
+# %% ../../nbs/44m_models.bilinear.ipynb #8174cd04
 @patch
 def _nodes(self:STBiPRelation, x:Tensor, boxes:Tensor, mask:Tensor=None)->tuple[Tensor,Tensor]:
     "Nodes (B groups, frames N, D), and their edges."
@@ -145,7 +145,7 @@ def _nodes(self:STBiPRelation, x:Tensor, boxes:Tensor, mask:Tensor=None)->tuple[
                       self.threshold, self.aspect)
     return group(zero_padded(x, mask)), edges
 
-# %% ../../nbs/44m_models.bilinear.ipynb #42817ba4
+# %% ../../nbs/44m_models.bilinear.ipynb #f1b5027f
 @patch
 def forward(self:STBiPRelation,
     x:Tensor, # actor features (B, T, N, D)
@@ -160,7 +160,7 @@ def forward(self:STBiPRelation,
     y = y.reshape(*x.shape[:3], self.d_out)
     return zero_padded(y, None if mask is None else mask[:, None])
 
-# %% ../../nbs/44m_models.bilinear.ipynb #25066d0f
+# %% ../../nbs/44m_models.bilinear.ipynb #79724271
 @patch
 def interactions(self:STBiPRelation,
     x:Tensor, # actor features (B, T, N, D)
@@ -175,7 +175,7 @@ def interactions(self:STBiPRelation,
     R = A.sum(-2).mean((1, 2, 3))
     return dict(bilinear=zero_padded(R, mask))
 
-# %% ../../nbs/44m_models.bilinear.ipynb #73ad697b
+# %% ../../nbs/44m_models.bilinear.ipynb #0f06097d
 @torch.no_grad()
 def load_stbip(
     relation:STBiPRelation, # gets the weights

@@ -19,6 +19,7 @@ MODULES = (
     'din',
     'higcin',
     'stbip',
+    'tce',
 )
 
 # Entries by name.
