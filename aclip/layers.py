@@ -166,7 +166,8 @@ def sinusoids(
     if d % 2:
         raise ValueError(f"sinusoids: width {d} is odd, but each frequency needs a sine and "
                          "a cosine; choose an even width")
-    frequency = temperature**(-torch.arange(0, d, 2, device=p.device)/d)
+    precise = torch.promote_types(p.dtype, torch.float32)
+    frequency = temperature**(-torch.arange(0, d, 2, device=p.device, dtype=precise)/d)
     angle = p[..., None]*frequency
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)
 

@@ -205,17 +205,22 @@ class ActorFeatures(nn.Module):
     def forward(self,
         frames:Tensor, # (B, T, 3, H, W) uint8
         boxes:Tensor, # (B, T, N, 4) in 0..1
+        maps:Tensor=None, # (B, T, C, h, w), from `maps`; None: of the frames
     )->Tensor: # (B, T, N, D)
         "The vector of each actor in each frame."
-        return self.embedding(self.crops(frames, boxes))
+        return self.embedding(self.crops(frames, boxes, maps))
 
 # %% ../../nbs/09_models.backbone.ipynb #1a06abf0
 @patch
 def crops(self:ActorFeatures,
     frames:Tensor, # (B, T, 3, H, W) uint8
     boxes:Tensor, # (B, T, N, 4) in 0..1
+    maps:Tensor=None, # (B, T, C, h, w), from `maps`; None: of the frames
 )->Tensor: # (B, T, N, C size^2), or the map of each person
     "What is in each actor's box, of each frame by itself."
+    if maps is not None:
+        crops = crop_actors(maps.flatten(0, 1), boxes.flatten(0, 1), self.size)
+        return crops.unflatten(0, boxes.shape[:2])
     chunks = (t.flatten(0, 1).split(self.frames_at_once) for t in (frames, boxes))
     crops = [self.crop(f, b) for f,b in zip(*chunks)]
     return torch.cat(crops).unflatten(0, frames.shape[:2])
@@ -228,6 +233,15 @@ def crop(self:ActorFeatures,
 )->Tensor: # (M, N, C size^2)
     "The crops of a few frames."
     return crop_actors(self.backbone(frames), boxes, self.size)
+
+# %% ../../nbs/09_models.backbone.ipynb #4ec08d08
+@patch
+def maps(self:ActorFeatures,
+    frames:Tensor, # (B, T, 3, H, W) uint8
+)->Tensor: # (B, T, C, h, w)
+    "The whole map of each frame."
+    chunks = frames.flatten(0, 1).split(self.frames_at_once)
+    return torch.cat([self.backbone(f) for f in chunks]).unflatten(0, frames.shape[:2])
 
 # %% ../../nbs/09_models.backbone.ipynb #7cb27615
 @patch
@@ -256,6 +270,14 @@ class PersonFeatures(ActorFeatures):
         with torch.no_grad(): maps = self.backbone.eval()(torch.zeros(1, 3, self.size, self.size))
         self.backbone.train(training)
         return maps.shape[-2:].numel()
+
+    def crops(self,
+        frames:Tensor, # (B, T, 3, H, W) uint8
+        boxes:Tensor, # (B, T, N, 4) in 0..1
+        maps:Tensor=None, # of whole frames, as for `ActorFeatures`; not used
+    )->Tensor: # (B, T, N, C h w)
+        "The map of each person."
+        return super().crops(frames, boxes)
 
     def crop(self,
         frames:Tensor, # (M, 3, H, W) uint8

@@ -49,6 +49,8 @@ class BaseModel(nn.Module):
     lora_targets = ()
     # Names of what `extra_losses` returns.
     extra_parts = ()
+    # Does `embed` read the whole feature map of a frame, not only the actors' crops?
+    reads_maps = False
 
     def __init__(self,
         features:nn.Module, # (frames, boxes) -> (B, T, N, D); has `.d`
@@ -79,6 +81,9 @@ def embed(self:BaseModel,
 )->Tensor: # x (B, T, N, D)
     "Actor features."
     return F.relu(self.norm(self.features(frames, boxes)))
+
+# %% ../../nbs/10_models.base.ipynb #9cf5bcb6
+BaseModel.embed.parts = ('features', 'norm')
 
 # %% ../../nbs/10_models.base.ipynb #063b2e3d
 @patch

@@ -21,6 +21,8 @@ MODULES = (
     'stt',
     'pctdm',
     'position_gin',
+    'stbip',
+    'tce',
 )
 
 # Entries by name.

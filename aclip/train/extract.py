@@ -226,9 +226,8 @@ def _trains(part:FrozenPart)->bool:
 def _stored_part(model:nn.Module, kind:str)->FrozenPart:
     "The part of a model that a store of this kind holds; None: as much as the model allows."
     if kind is not None: return FrozenPart(model, kind)
-    crops = FrozenPart(model, 'crops')
     actors = FrozenPart(model, 'actors')
-    return crops if _trains(actors) else actors
+    return FrozenPart(model, 'crops') if _trains(actors) else actors
 
 # %% ../../nbs/83_train.extract.ipynb #f3106d6a
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from hashlib import sha256
 from torch import nn, Tensor
 from ..data.loaders import ClipDataset
 from ..models.backbone import ActorFeatures, PersonFeatures
-from ..models.base import BaseModel
 
 # %% ../../nbs/81_train.frozen.ipynb #2eae5930
 @torch.no_grad()
@@ -46,6 +45,12 @@ class FrozenPart:
         self.kind = kind
         self._check()
 
+# %% ../../nbs/81_train.frozen.ipynb #3211f79b
+@patch(as_prop=True)
+def embed_parts(self:FrozenPart)->tuple[str,...]: # names of modules; None: frames are not alone
+    "What `embed` runs, where it looks at each frame by itself."
+    return getattr(type(self.branch).embed, 'parts', None)
+
 # %% ../../nbs/81_train.frozen.ipynb #f0958f35
 @patch
 def _check(self:FrozenPart):
@@ -56,16 +61,20 @@ def _check(self:FrozenPart):
     if type(self.features) not in (ActorFeatures, PersonFeatures):
         raise ValueError(f"{type(self.features).__name__} does not run a backbone over each frame "
                          "by itself, so nothing can be computed once; train it without a store")
-    if self.kind == 'actors' and type(self.branch).embed is not BaseModel.embed:
-        raise ValueError(f"{type(self.branch).__name__} has an embed of its own, "
+    name = type(self.branch).__name__
+    if self.kind == 'actors' and self.embed_parts is None:
+        raise ValueError(f"{name} has an embed of its own, "
                          "which may need more than one frame; store 'crops' of it")
+    if self.kind == 'crops' and getattr(self.branch, 'reads_maps', False):
+        raise ValueError(f"{name} reads the whole feature map of a frame, not only crops; train "
+                         "step 2 without a store, and store 'actors' for step 3")
 
 # %% ../../nbs/81_train.frozen.ipynb #2a094014
 @patch(as_prop=True)
-def modules(self:FrozenPart)->nn.ModuleList: # backbone, or features and LayerNorm
+def modules(self:FrozenPart)->nn.ModuleList: # backbone, or the parts of `embed`
     "All modules whose weights matter for what is stored."
-    crops = self.kind == 'crops'
-    return nn.ModuleList([self.features.backbone] if crops else [self.features, self.branch.norm])
+    if self.kind == 'crops': return nn.ModuleList([self.features.backbone])
+    return nn.ModuleList(getattr(self.branch, name) for name in self.embed_parts)
 
 # %% ../../nbs/81_train.frozen.ipynb #5e54e7ea
 @patch(as_prop=True)

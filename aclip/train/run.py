@@ -8,6 +8,7 @@ Docs: https://aclip-gar.github.io/aclip/train.run.html.md"""
 __all__ = ['STORE', 'PARTS', 'Distillation', 'RunConfig', 'dataset_relation', 'model_for']
 
 # %% ../../nbs/21_train.run.ipynb #aae7df7d
+import torch
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -23,9 +24,10 @@ from ..models.features import Weights, check_weights
 from ..models.registry import BASES
 from ..text.bank import TextBank
 from ..text.teachers import load_teacher
+from .frozen import FrozenPart
 from .recipes import PROTOCOLS, Recipe, recipe_for
 from .store import FeatureStore
-from ..zoo import DROPOUT, LATE_FUSION, check_model
+from ..zoo import DROPOUT, LATE_FUSION, check_model, create_model
 
 # %% ../../nbs/21_train.run.ipynb #9f247a0b
 @dataclass
@@ -167,6 +169,8 @@ def check_store(self:RunConfig):
     if self.feature_store.kind == 'actors' and 2 in self.steps:
         raise ValueError(f"{self.feature_store.folder} stores actors, but step 2 trains the "
                          "embedding that makes them; give a store of crops, or another folder")
+    if 2 in self.steps:
+        with torch.device('meta'): FrozenPart(create_model(self.step_config(2)), 'crops')
 
 # %% ../../nbs/21_train.run.ipynb #562fd01c
 @patch
