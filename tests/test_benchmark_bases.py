@@ -20,7 +20,7 @@ RELATIONS = {'din': din, 'din by place': partial(din, order='x'), 'din actor': p
              'din parallel': partial(din, fields='parallel', border='double'), 'din factorised': partial(din, fields='factorised', ratios=(1, 2), beta=True), 'din sum': partial(din, mode='sum'),
              'din kernel 1 5': partial(din, kernel=(1, 5)), 'higcin': partial(HiGCINRelation, D), 'higcin benchmark': partial(HiGCINRelation, D, 'benchmark'),
              'higcin spatial': partial(HiGCINRelation, D, mode='spatial'), 'higcin all': partial(HiGCINRelation, D, mode='all'),
-             **{f'stbip {k}': partial(STBiPRelation, D, 2, 8, **v) for k,v in dict(sum={}, cat=dict(fusion='cat'), near=dict(threshold=.5), frame=dict(n_frames=1)).items()}}
+             **{f'stbip {k}': partial(STBiPRelation, D, 2, 8, **v) for k,v in dict(sum={}, cat=dict(fusion='cat'), near=dict(reach=.5), frame=dict(n_frames=1)).items()}}
 MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(make_din, n_actors=N, n_frames=T, lite=8), 'higcin': make_higcin, 'higcin benchmark': partial(make_higcin, form='benchmark', teams=2),
           'stbip': partial(STBiP, n_heads=2, d_message=8), 'stbip cat': partial(STBiP, n_heads=2, d_message=32, fusion='cat'),
           'tce': partial(make_tce, n_heads=2, d_message=16)}
