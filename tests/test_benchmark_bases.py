@@ -25,7 +25,7 @@ RELATIONS = {'din': din, 'din by place': partial(din, order='x'), 'din actor': p
              'higcin spatial': partial(HiGCINRelation, D, mode='spatial'), 'higcin all': partial(HiGCINRelation, D, mode='all'),
              'position gin': partial(PositionGINRelation, D, 3, k=2), 'position gin near': partial(PositionGINRelation, D, 3, 'near'), 'position gin all': partial(PositionGINRelation, D, 3, 'all'), 'stt': partial(STTRelation, D, 2, 4),
              'pctdm': partial(PCTDMRelation, D, 8), 'pctdm one team': partial(PCTDMRelation, D, 8, teams=1), 'pctdm listed': partial(PCTDMRelation, D, 8, 'list', form='benchmark'),
-             **{f'stbip {k}': partial(STBiPRelation, D, 2, 8, **v) for k,v in dict(sum={}, cat=dict(fusion='cat'), near=dict(threshold=.5), frame=dict(n_frames=1)).items()}}
+             **{f'stbip {k}': partial(STBiPRelation, D, 2, 8, **v) for k,v in dict(sum={}, cat=dict(fusion='cat'), near=dict(reach=.5), frame=dict(n_frames=1)).items()}}
 MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(make_din, n_actors=N, n_frames=T, lite=8), 'higcin': make_higcin, 'higcin benchmark': partial(make_higcin, form='benchmark', teams=2),
           'position gin': partial(PositionGIN, layers=2), 'stt': partial(STT, layers=1, heads=4), 'stt narrow': partial(STT, width=8, layers=1, heads=4),
           'pctdm': partial(PCTDM, hidden=8), 'pctdm benchmark': partial(PCTDM, hidden=8, n_frames=T, order='list', form='benchmark'),

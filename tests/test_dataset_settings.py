@@ -132,7 +132,7 @@ def words(capsys, model):
     return ' '.join(capsys.readouterr().out.split())
 
 def option_texts(text):
-    return {part.split()[0]: part for part in re.split(r' --(?=[\w.-]+ )', text)[1:]}
+    return {part.split()[0].removeprefix('no-'): part for part in re.split(r' --(?=[\w.-]+ )', text)[1:]}
 
 @pytest.mark.parametrize('model', BASES)
 def test_help_names_the_setting_of_each_dataset(model, capsys):

