@@ -53,6 +53,15 @@ class Width(nn.Module):
     ):
         super().__init__()
         self.d = d
+        # Context encoding adds to the width by its own size, whatever the map's channels.
+        self.backbone = nn.Module()
+        self.backbone.channels = 4
+
+    def maps(self,
+        frames, # are not there
+    ):
+        "A frame has a map, for models that ask; it is never computed."
+        raise NotImplementedError("Width counts parameters and computes nothing")
 
 # %% ../../nbs/89_evidence.params.ipynb #d47c14c6
 def make_base(

@@ -28,4 +28,4 @@ class STBiP(BaseModel):
 
 # %% ../../nbs/44n_models.stbip.ipynb #489ebf0f
 BASE = BaseEntry('stbip', 'STBiP', STBiP, STBiPRelation, d=1024, n_frames=(10, 10), r=7,
-                 boxes=dict(d_message=64), small=dict(n_heads=2, d_message=32))
+                 boxes=dict(d_message=64), small=dict(n_heads=2, d_message=32), year=2021)

@@ -239,4 +239,4 @@ def load_context(
 BASE = BaseEntry('tce', 'TCE', make_tce, STBiPRelation, d=1024, n_frames=(10, 10), r=7,
                  features=('actor', 'person', 'boxes'),
                  boxes=dict(context=False, d_message=64),
-                 small=dict(context=False, n_heads=2, d_message=32))
+                 small=dict(context=False, n_heads=2, d_message=32), year=2021)
