@@ -236,6 +236,6 @@ def test_series_padding_never_matters():
 def test_series_without_text_says_nothing():
     assert SeriesCLIP(arg(3, 5, 16), d2=16)(*batch(3, 5))['activity'].isnan().all()
 
-@pytest.mark.parametrize('bank,say', [(TextBank.random(LABELS[:3], dim=16), 'the bank has 3 labels, but ARG tells 9 actions apart'), (TextBank.random(LABELS, dim=32), "width 16, the bank's are 32")])
+@pytest.mark.parametrize('bank,say', [(TextBank.random(LABELS[:3], dim=16), 'the bank has 3 labels, but ARG has 9 actions'), (TextBank.random(LABELS, dim=32), "width 16, the bank's are 32")])
 def test_series_refuses_a_bank_that_does_not_fit(bank, say):
     with pytest.raises(ValueError, match=f'SeriesCLIP: .*{say}'): SeriesCLIP(arg(3, 5, 16), d2=16).set_text(bank)

@@ -141,6 +141,10 @@ def test_plain_words_are_not_linked():
             text = processed(root/'nbs/20_cli.ipynb', ('markdown', f'use `{word}` here'), ('code', f'show_doc({name})'))
             assert text[0].startswith(f'use [`{word}`](http')
 
+def test_underscore_is_not_linked():
+    "Functions that are only registered have this name; it is also a character that pages write about."
+    assert processed(root/'nbs/20_cli.ipynb', ('markdown', 'write `_` here')) == ['write `_` here']
+
 def test_names_of_arguments_are_not_linked():
     name = next(n for n in sorted(lookup()) if re.fullmatch('[a-z]+_[a-z]+', n))
     assert processed(root/'nbs/20_cli.ipynb', ('markdown', f'`{name}`'))[0].startswith('[')
@@ -256,7 +260,7 @@ def test_picture(path):
     assert path.stat().st_size < 200_000
     if path.suffix == '.svg': assert ElementTree.parse(path).getroot().get('viewBox'), f'{path.name} needs a viewBox, to be scaled'
 
-NARROW = 368 # pixels of a figure on a page of 400
+NARROW = 349 # pixels of a figure on a page of 400: Quarto keeps 1.5em of 17 pixels at either side
 SMALLEST = 10 # pixels of a text
 
 def drawings(path): return ElementTree.parse(path).getroot()
@@ -307,6 +311,35 @@ def test_plots_have_alt_text_and_a_caption(path):
         captioned = re.search(r'^#\| *fig-cap: *\S', source, re.M) or following.lstrip().startswith('*')
         assert captioned, f'{path.name}: #| fig-cap states the point of the picture: {source[:90]!r}'
 
+SMALLEST_IN_PLOT = 9 # pixels of a text of a plot on a page of 400
+
+def on_a_narrow_page(size, width):
+    "Pixels of a text of `size` points, in a figure that is `width` inches wide."
+    return size*NARROW/(72*width)
+
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_texts_of_a_plot_are_readable_on_a_narrow_page(path):
+    "Where the cell of a plot gives its width and a size of letters."
+    for text, _ in pictures(path):
+        width = re.search(r'figsize=\(([\d.]+),', text)
+        sizes = [float(size) for size in re.findall(r'(?:fontsize|labelsize)=([\d.]+)', text)]
+        if not width or not sizes or float(width[1]) < 2: continue
+        pixels = on_a_narrow_page(min(sizes), float(width[1]))
+        assert pixels >= SMALLEST_IN_PLOT, f'{path.name}: texts of {pixels:.1f} pixels; draw a smaller figure, which is scaled up, or larger letters: {text[-90:]!r}'
+
+def test_plots_of_the_package_are_readable_on_a_narrow_page():
+    import torch
+    from matplotlib.text import Text
+    from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
+    from aclip.evaluate.plots import plot_confusions, plot_differences, show_matrix
+    from aclip.evaluate.visual import show_clip
+    boxes = torch.tensor([.4, .4, .5, .6]).repeat(12, 1)
+    figures = dict(show_matrix=show_matrix(torch.eye(9), ACTIONS).figure, plot_confusions=plot_confusions({'one': torch.eye(8)}, ACTIVITIES, cols=1),
+        plot_differences=plot_differences({'one': torch.zeros(3, 8)}, ACTIVITIES).figure, show_clip=show_clip(None, boxes, torch.zeros(12).long(), ACTIONS).figure)
+    for name, figure in figures.items():
+        smallest = min(t.get_fontsize() for t in figure.findobj(Text) if t.get_text())
+        assert on_a_narrow_page(smallest, figure.get_size_inches()[0]) >= SMALLEST_IN_PLOT, name
+
 
 # Stored outputs
 
@@ -329,6 +362,7 @@ def test_stored_outputs(path):
 
 COLUMNS = 80
 NARROW_COLUMNS = 48 # of an output on a page of 400 pixels
+MATRIX = r'(?=.{51})\s*(?:tensor\(|array\()?\[+\s*[-\'\d]' # a row of a printed tensor that would wrap
 
 def printed(output):
     "Text that a page shows in a fixed width: not a picture, a table, Markdown or HTML."
@@ -347,7 +381,7 @@ def test_columns_are_not_wrapped(path):
     "On a narrow page lines wrap, which destroys columns; a class of the cell keeps them."
     for c in cells(path):
         lines = '\n'.join(map(printed, c.get('outputs', ()))).splitlines()
-        columns = [l for l in lines if re.search(r'\S {3,}\S', l)]
+        columns = [l for l in lines if re.search(r'\S {3,}\S', l) or re.match(MATRIX, l)]
         if len(columns) < 2 or max(map(len, lines)) <= NARROW_COLUMNS: continue
         assert re.search(r'^#\| *(classes: aligned|hide)', source(c), re.M), f'{path.name}: #| classes: aligned for a print in columns: {columns[0]!r}'
 

@@ -37,7 +37,7 @@ class Dataset:
     recipes:dict # step -> fields of `Recipe` that differ from the paper's on Volleyball
     dropout:dict # step -> dropout before the classifiers of the image branch
     relation:dict # arguments of every relation that takes an argument of this name
-    teacher:str # default teacher for models of boxes alone, as `aclip table --bank` takes it
+    teacher:str # default teacher for models of boxes alone, as `aclip table --teacher` takes it
     folders:str # regular expression: names of the folders that show this dataset
     layout:str # its layout in words, for error messages
 

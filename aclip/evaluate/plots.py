@@ -60,16 +60,16 @@ def show_matrix(
     m = torch.as_tensor(m).detach().cpu().numpy()
     if cols is None: cols = rows
     _check_names(m, rows, cols)
-    ax = ax or new_ax(1.4 + .42*len(cols), 1.1 + .22*len(rows))
+    ax = ax or new_ax(1.6 + .3*len(cols), 1.2 + .25*len(rows))
     top = m.max() if vmax is None else vmax
     ax.imshow(m, cmap='Blues', vmin=0, vmax=top, aspect='auto')
-    ax.set_xticks(range(len(cols)), cols, rotation=45, ha='right', fontsize=8)
-    ax.set_yticks(range(len(rows)), rows, fontsize=8)
+    ax.set_xticks(range(len(cols)), cols, rotation=45, ha='right', fontsize=9)
+    ax.set_yticks(range(len(rows)), rows, fontsize=9)
     for (i, j), v in np.ndenumerate(m):
         colour = 'white' if v > .6*top else 'black'
-        ax.text(j, i, f'{v:{fmt}}', ha='center', va='center', fontsize=7, color=colour)
+        ax.text(j, i, f'{v:{fmt}}', ha='center', va='center', fontsize=9, color=colour)
     ax.spines[:].set_visible(False)
-    ax.set_title(title, fontsize=9)
+    ax.set_title(title, fontsize=10)
     return ax
 
 # %% ../../nbs/86_evaluate.plots.ipynb #ecef27be
@@ -86,8 +86,8 @@ def plot_confusion(
     fmt = '.1f' if normalise else '.0f'
     vmax = 100 if normalise else None
     ax = show_matrix(cm, labels, fmt=fmt, title=title, vmax=vmax, ax=ax)
-    ax.set_xlabel('predicted', fontsize=8)
-    ax.set_ylabel('truth', fontsize=8)
+    ax.set_xlabel('predicted', fontsize=9)
+    ax.set_ylabel('truth', fontsize=9)
     return ax
 
 # %% ../../nbs/86_evaluate.plots.ipynb #4273fd65
@@ -100,7 +100,7 @@ def plot_confusions(
     "Confusion matrices side by side (Fig. 4)."
     cols = min(cols, len(cms))
     rows = math.ceil(len(cms)/max(cols, 1))
-    fig, axes = new_panels(rows, cols, 1.5 + .42*len(labels), 1.3 + .25*len(labels))
+    fig, axes = new_panels(rows, cols, 1.7 + .3*len(labels), 1.5 + .25*len(labels))
     for ax in axes.flat[len(cms):]: ax.set_axis_off()
     for ax, (title, cm) in zip(axes.flat, cms.items()):
         plot_confusion(cm, labels, title, ax, normalise)
@@ -175,7 +175,7 @@ def plot_differences(
     "How many more clips are right in each activity, mean and spread over seeds (Fig. 5)."
     if not diffs: raise ValueError('there is nothing to draw; give one item at least')
     width = .8/len(diffs)
-    ax = ax or new_ax(max(5, 1.2 + .4*len(labels)*len(diffs)), 3.4)
+    ax = ax or new_ax(max(4.8, 1.2 + .4*len(labels)*len(diffs)), 3.4)
     for k, (name, d) in enumerate(diffs.items()):
         d = np.atleast_2d(torch.as_tensor(d).cpu().numpy())
         if d.shape[1] != len(labels):

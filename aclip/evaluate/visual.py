@@ -117,7 +117,7 @@ def _draw_box(ax, box, colour):
             path_effects=rim)
 
 # %% ../../nbs/87_evaluate.visual.ipynb #b69089eb
-def _draw_boxes(ax, boxes, texts, colours, size=8):
+def _draw_boxes(ax, boxes, texts, colours, size=9):
     "Boxes with labels of `size` points; a thin line leads to a label that is off its box."
     W, H = ax.figure.get_size_inches()*72
     sizes = [(.64*size*(len(t) + 1)/W, 1.9*size/H) for t in texts]
@@ -147,7 +147,7 @@ def show_clip(
     boxes = torch.as_tensor(boxes).cpu()
     predicted, true = ([_names(ids, labels, len(boxes))[i] for i in actors]
                        for ids in (actions, actions_true))
-    ax = ax or new_ax(7.2, 4.5)
+    ax = ax or new_ax(4.8, 3.2)
     _draw_frame(ax, frame)
     texts, colours = zip(*map(_label, predicted, true))
     _draw_boxes(ax, boxes[actors].tolist(), texts, colours)
@@ -166,7 +166,7 @@ def _draw_relation(ax, centres, actor, opacity):
     for j, alpha in opacity.items():
         ax.plot(*zip(centres[actor], centres[j]), color='#08306b', alpha=alpha, lw=3,
                 solid_capstyle='round', zorder=2)
-        ax.text(*centres[j], str(j), fontsize=8, ha='center', va='center', zorder=4,
+        ax.text(*centres[j], str(j), fontsize=9, ha='center', va='center', zorder=4,
                 bbox=dict(boxstyle='circle,pad=.2', fc='white', ec='#08306b', lw=.8))
     ax.plot(*centres[actor], '*', ms=20, color=_COLOURS['wrong'], mec='white', zorder=5)
 

@@ -43,6 +43,7 @@ def should_link(
 )->bool: # False: it may be a plain word
     "Whether a word in backticks means the function or class of this name."
     name = name.removesuffix('()')
+    if not name.strip('_'): return False # the name of functions that are only registered
     if name in defined: return True
     return name not in variables and bool(re.search('[A-Z_.]', name))
 

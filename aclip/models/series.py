@@ -61,7 +61,7 @@ def _check_bank(self:SeriesCLIP, bank:TextBank):
     width = bank.features.shape[-1]
     if labels != K:
         raise ValueError(f"SeriesCLIP: the bank has {labels} labels, but "
-                         f"{type(self.base).__name__} tells {K} actions apart; "
+                         f"{type(self.base).__name__} has {K} actions; "
                          "fit it by bank.match(labels)")
     if width != D2:
         raise ValueError(f"SeriesCLIP: made for text features of width {D2}, the bank's are "
