@@ -164,7 +164,8 @@ class TeamStateClassifier(nn.Module):
     )->Tensor: # (B, G)
         "The score of each group activity."
         check_mask(self, mask)
-        states,marks = y[..., :self.hidden],y[..., self.hidden:]
+        states = y[..., :self.hidden]
+        marks = y[..., self.hidden:]
         z = (marks.transpose(-1, -2) @ states).flatten(2)
         if self.n_frames:
             check_frames(self.n_frames, z.shape[1])
