@@ -158,19 +158,21 @@ class TeamStateClassifier(nn.Module):
         self.norm = nn.LayerNorm([n_frames, d])
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self,
-        y:Tensor, # (B, T, N, H + teams), from `PCTDMRelation`
-        mask:Tensor=None, # (B, N), True for a real actor
-    )->Tensor: # (B, G)
-        "The score of each group activity."
-        check_mask(self, mask)
-        states = y[..., :self.hidden]
-        marks = y[..., self.hidden:]
-        z = (marks.transpose(-1, -2) @ states).flatten(2)
-        if self.n_frames:
-            check_frames(self.n_frames, z.shape[1])
-            z = self.dropout(F.relu(self.norm(z)))
-        return self.linear(z).mean(1)
+# %% ../../nbs/44j_models.pctdm.ipynb #eacfee33
+@patch
+def forward(self:TeamStateClassifier,
+    y:Tensor, # (B, T, N, H + teams), from `PCTDMRelation`
+    mask:Tensor=None, # (B, N), True for a real actor
+)->Tensor: # (B, G)
+    "The score of each group activity."
+    check_mask(self, mask)
+    states = y[..., :self.hidden]
+    marks = y[..., self.hidden:]
+    z = (marks.transpose(-1, -2) @ states).flatten(2)
+    if self.n_frames:
+        check_frames(self.n_frames, z.shape[1])
+        z = self.dropout(F.relu(self.norm(z)))
+    return self.linear(z).mean(1)
 
 # %% ../../nbs/44j_models.pctdm.ipynb #0a94fec3
 def check_frames(
