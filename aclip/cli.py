@@ -6,7 +6,7 @@ Docs: https://aclip-gar.github.io/aclip/cli.html.md"""
 
 # %% auto #0
 __all__ = ['RENAMED', 'COMMON', 'check_renamed', 'main_parser', 'command_parser', 'run_command', 'build_run', 'parse',
-           'run_arguments', 'main', 'fail', 'as_json', 'write_out', 'check_processes', 'speaks']
+           'run_arguments', 'main', 'fail', 'as_json', 'write_out', 'check_processes', 'check_launch', 'speaks']
 
 # %% ../nbs/20_cli.ipynb #77907506
 import argparse
@@ -26,7 +26,7 @@ from .command_line.paths import check_paths
 from .command_line.stop import StopSignals
 from .command_line.subcommands import COMMANDS, command_groups
 from .data.errors import warnings_as_lines
-from .files import environment_number
+from .files import FileError, environment_number
 
 # %% ../nbs/20_cli.ipynb #0939aa91
 RENAMED = {
@@ -178,7 +178,11 @@ def main(
         if debug: raise
         return fail(name, error_line(e), 1)
     except KeyboardInterrupt: return fail(name, signals.reason, signals.status)
-    if speaks(name): write_out(json.dumps(as_json(result), indent=1) if common.json else text)
+    if speaks(name):
+        if common.json: text = json.dumps(as_json(result), indent=1)
+        try: write_out(text)
+        except OSError as e:
+            return fail(name, f'the result cannot be printed ({e.strerror}); free some space', 1)
     return int(getattr(result, 'ok', True) is False)
 
 # %% ../nbs/20_cli.ipynb #4dbf5a65
@@ -205,12 +209,16 @@ def as_json(
 def write_out(
     text:str, # what is printed
 ):
-    "Print to standard output; a reader that has closed it, such as `head`, is no error."
+    "Print; `OSError` where that fails, but not if a reader such as `head` has ended."
     # A path may hold characters that the terminal cannot show.
+    if sys.stdout is None: return # closed by whoever has started the process
     encoding = sys.stdout.encoding or 'utf-8'
     text = text.encode(encoding, 'backslashreplace').decode(encoding)
     try: print(text, flush=True)
-    except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as e:
+        # what is still in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(e, BrokenPipeError): raise
 
 # %% ../nbs/20_cli.ipynb #cb980081
 def check_processes(
@@ -221,10 +229,23 @@ def check_processes(
         environment_number(variable, 0)
         # torch and fastai read them too, and an empty one is no number
         if not os.environ.get(variable, '').strip(): os.environ.pop(variable, None)
-    if environment_number('WORLD_SIZE', 1) < 2 or COMMANDS[name].shared: return
+    if environment_number('WORLD_SIZE', 1) < 2: return
+    if COMMANDS[name].shared: return check_launch()
     shared = ', '.join(n for n, c in COMMANDS.items() if c.shared)
     raise ValueError(f"runs in one process; only {shared} share their work among several. "
                      "Start it without torchrun or accelerate launch")
+
+# %% ../nbs/20_cli.ipynb #18f72624
+def check_launch():
+    "`FileError` if the variables of several processes cannot be right; they would wait for ever."
+    processes = environment_number('WORLD_SIZE', 1)
+    needed = ('RANK', 'MASTER_ADDR', 'MASTER_PORT')
+    wrong = [v for v in needed if not os.environ.get(v, '').strip()]
+    if environment_number('RANK', 0) >= processes: wrong.append('RANK')
+    for variable in wrong:
+        value = os.environ.get(variable, 'not set')
+        raise FileError(f"environment variable {variable} is {value}, but WORLD_SIZE is "
+                        f"{processes}; unset WORLD_SIZE, or start the processes with torchrun")
 
 # %% ../nbs/20_cli.ipynb #56445253
 def speaks(

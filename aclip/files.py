@@ -6,11 +6,13 @@ Docs: https://aclip-gar.github.io/aclip/files.html.md"""
 
 # %% auto #0
 __all__ = ['MARKS', 'MAX_JSON', 'MAX_DEPTH', 'MAX_WHOLE', 'SEAL', 'ROOM', 'FileError', 'write_atomic', 'unfinished', 'write_file',
-           'write_text', 'finite', 'plain', 'write_json', 'read_text', 'parse_json', 'read_json', 'digest', 'sealed',
-           'unsealed', 'environment_number', 'check_room', 'check_writable', 'make_folder', 'machine_info', 'commit_id']
+           'write_text', 'finite', 'plain', 'write_json', 'check_regular', 'read_text', 'parse_json', 'read_json',
+           'digest', 'sealed', 'unsealed', 'environment_number', 'check_room', 'check_writable', 'make_folder',
+           'machine_info', 'commit_id']
 
 # %% ../nbs/53_files.ipynb #d1371c17
 import codecs
+import errno
 import json
 import math
 import os
@@ -72,7 +74,6 @@ def write_text(
     "Write a text file atomically; `FileError` where that fails."
     return write_file(path, lambda part: part.write_text(text, encoding='utf-8'))
 
-
 # %% ../nbs/53_files.ipynb #81f0473e
 def finite(
     value:object, # anything that JSON can hold
@@ -105,12 +106,21 @@ def write_json(
 MARKS = {codecs.BOM_UTF32_LE: 'utf-32', codecs.BOM_UTF32_BE: 'utf-32', codecs.BOM_UTF8: 'utf-8-sig',
          codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
 
+# %% ../nbs/53_files.ipynb #5993f251
+def check_regular(
+    path:Path, # a file to read
+):
+    "`OSError` for a pipe or a device, whose end may never come; an absent file passes."
+    if os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path): return
+    raise OSError(errno.EINVAL, 'a pipe or a device, no file', str(path))
+
 # %% ../nbs/53_files.ipynb #0652a20a
 def read_text(
     path:Path, # a text file
     errors:str='replace', # for invalid bytes: the character U+FFFD; 'strict': an error
 )->str: # its content, with `\n` at the end of each line
     "Read UTF-8, or UTF-16 and UTF-32 with a byte order mark; `OSError` if it cannot be opened."
+    check_regular(path)
     data = Path(path).read_bytes()
     encoding = next((e for mark, e in MARKS.items() if data.startswith(mark)), 'utf-8')
     text = data.decode(encoding, errors)
@@ -255,7 +265,6 @@ def check_writable(
                         "write to, with room on the disk") from e
     check_room(place, room)
 
-
 # %% ../nbs/53_files.ipynb #27917c09
 def make_folder(
     folder:Path, # folder to make, with its parents
@@ -268,7 +277,6 @@ def make_folder(
                         "choose a folder you can write to") from e
     check_writable(folder)
     return folder
-
 
 # %% ../nbs/53_files.ipynb #8bbf33fe
 def machine_info()->dict: # versions of aclip, torch and Python, hardware, threads, processes, GPU

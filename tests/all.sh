@@ -19,7 +19,7 @@ phase() { # phase "what is done" command...: one line with its seconds; the log 
 
 make_venv() { # a folder that is there and holds no environment is somebody else's
   local p
-  [ -e "$VENV" ] && { echo "$VENV is there and holds no environment; remove it, or set VENV to another place."; return 1; }
+  [ -e "$VENV" ] || [ -L "$VENV" ] && { echo "$VENV is there and holds no environment; remove it, or set VENV to another place."; return 1; }
   for p in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
     "$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || continue
     "$p" -m venv "$VENV" && return

@@ -31,7 +31,8 @@ def input_file(
     if not Path(path).exists():
         raise FileError(f"{path}: no such file; check the path")
     if not Path(path).is_file():
-        raise FileError(f"{path}: is a folder; give the path of a file")
+        what = 'folder' if Path(path).is_dir() else 'pipe or a device'
+        raise FileError(f"{path}: is a {what}; give the path of a file")
 
 # %% ../../nbs/20g_command_line.paths.ipynb #e3c2a1a0
 def output_folder(

@@ -14,7 +14,8 @@ from .collective import (LENGTHS, check_box_source, check_drawn_size,
                                    check_last_frame, partition_key_frames, sequence_number,
                                    sequence_size, window_paths)
 from .collective_annotation import (ACTIVITIES, CLASSES, check_repeats,
-                                              group_activity, key_frames, parse_row)
+                                              group_activity, key_frames, parse_row,
+                                              rows_doubts)
 from .errors import DataError
 from .findings import (Report, check_frames, check_number, check_size, count_clip,
                                  numbered_folders, parse_lines)
@@ -49,10 +50,12 @@ def parse_key_frames(
     rows = parse_lines(report, path, parse_row)
     try: check_repeats(rows, path)
     except DataError as e: report.add('error', e)
-    try: return key_frames(rows, path)
+    try: keys = key_frames(rows, path)
     except DataError as e:
         if len(report.findings) == before: report.add('error', e)
         return []
+    for doubt in rows_doubts(rows, path): report.add('warning', doubt)
+    return keys
 
 # %% ../../nbs/71_data.check_collective.ipynb #bcb1e255
 def check_gaps(

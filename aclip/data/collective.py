@@ -18,6 +18,7 @@ from .boxes import check_drawn, normalise_boxes
 from .clips import Clip
 from .errors import DataError, few_warnings, warn_data
 from .images import frame_size
+from .lines import split_numbers
 from .collective_annotation import (ACTIVITIES, MERGED, SPLITS, KeyFrame, group_activity,
                                               read_key_frames)
 
@@ -94,10 +95,7 @@ def sequence_folders(
     "Folders of a split; `DataError` for an unknown name, or if `root` does not exist."
     if not Path(root).is_dir():
         raise DataError(f'{root}: no such folder. Expected the folder that holds seq01 to seq44.')
-    if isinstance(split, str) and split not in SPLITS:
-        raise DataError(f"unknown split '{split}'. Expected one of: {' '.join(SPLITS)}; "
-                        'or numbers of sequences.')
-    numbers = SPLITS[split] if isinstance(split, str) else split
+    numbers = split_numbers(split, SPLITS, 'sequences')
     return [Path(root)/f'seq{number:02}' for number in numbers]
 
 # %% ../../nbs/66_data.collective.ipynb #b966d8ee

@@ -6,14 +6,14 @@ Docs: https://aclip-gar.github.io/aclip/data.collective_annotation.html.md"""
 
 # %% auto #0
 __all__ = ['CLASSES', 'ACTIONS', 'ACTIVITIES', 'MERGED', 'SPLITS', 'Row', 'parse_row', 'KeyFrame', 'key_frames', 'check_repeats',
-           'read_key_frames', 'group_activity']
+           'rows_doubts', 'read_key_frames', 'group_activity']
 
 # %% ../../nbs/65a_data.collective_annotation.ipynb #589ae4e5
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
-from .errors import DataError
+from .errors import DataError, warn_data
 from .lines import check_number_from_0, parse_numbers, read_lines
 
 # %% ../../nbs/65a_data.collective_annotation.ipynb #fe85c362
@@ -49,7 +49,6 @@ def parse_row(
                         'Expected 7: frame x y w h class pose. Correct the line.')
     frame, = parse_numbers(fields[:1], int, where)
     check_number_from_0(frame, 'frame', where)
-    if frame % 10 != 1: return None
     x, y, w, h = parse_numbers(fields[1:5], float, where)
     label, pose = parse_numbers(fields[5:], int, where)
     if not 1 <= label <= len(CLASSES):
@@ -58,7 +57,7 @@ def parse_row(
     if not -1 <= pose <= 8:
         raise DataError(f'{where}: pose {pose}. Expected 1 to 8, or -1 if it is unknown. '
                         'Correct the line.')
-    return Row(frame, [x, y, x+w, y+h], label-1)
+    return Row(frame, [x, y, x+w, y+h], label-1) if frame % 10 == 1 else None
 
 # %% ../../nbs/65a_data.collective_annotation.ipynb #6c7d4959
 class KeyFrame(NamedTuple):
@@ -99,6 +98,16 @@ def check_repeats(
                             'Delete the wrong one.')
         seen[box] = row.label
 
+# %% ../../nbs/65a_data.collective_annotation.ipynb #38266fae
+def rows_doubts(
+    rows:list, # `Row`s of one sequence; None for a frame between key frames
+    path:Path, # their file
+)->list: # of str, as `where: what`
+    "What is probably wrong with the rows of a sequence that has key frames."
+    between = rows.count(None)
+    return [f'{path}: {between} of {len(rows)} rows are left out, because their frame is none of '
+            '1, 11, 21, ... Check the numbers of the frames.'] if between else []
+
 # %% ../../nbs/65a_data.collective_annotation.ipynb #44fe858b
 def read_key_frames(
     path:Path, # an annotations.txt
@@ -106,7 +115,9 @@ def read_key_frames(
     "Read the key frames of one sequence; `DataError` at the first bad line."
     rows = [parse_row(line, where) for where, line in read_lines(path)]
     check_repeats(rows, path)
-    return key_frames(rows, path)
+    keys = key_frames(rows, path)
+    for doubt in rows_doubts(rows, path): warn_data(doubt)
+    return keys
 
 # %% ../../nbs/65a_data.collective_annotation.ipynb #789bb678
 def group_activity(

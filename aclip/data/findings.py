@@ -118,8 +118,9 @@ def __repr__(self:Report):
     return '\n'.join(lines)
 
 # %% ../../nbs/69_data.findings.ipynb #e5dd9a1d
-# Bytes that end a file of each format; some cameras write more after them.
-END_MARKERS = dict(JPEG=b'\xff\xd9', PNG=b'IEND')
+# Bytes that end a file of each format; some cameras write more after them, or several pictures
+# into one JPEG (MPO), of which the first is the frame.
+END_MARKERS = dict(JPEG=b'\xff\xd9', MPO=b'\xff\xd9', PNG=b'IEND')
 
 def check_jpeg(
     path:Path, # an image file, JPEG or PNG

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import ChunkStream
 from pathlib import Path
 from torch import Tensor
 from .errors import DataError
+from ..files import check_regular
 
 # %% ../../nbs/60b_data.images.ipynb #cf8622c3
 # Formats that are opened, whatever the name of the file.
@@ -44,6 +45,7 @@ def open_image(
     "Open a JPEG or PNG file; every error of opening or decoding it becomes a `DataError`."
     where = where or path
     try:
+        check_regular(path)
         with Image.open(path, formats=FORMATS) as image:
             if image.format == 'PNG': check_chunks(path)
             yield image

@@ -16,6 +16,7 @@ from typing import Callable
 from .boxes import check_drawn
 from .clips import Clip
 from .errors import DataError, few_warnings, warn_data
+from .lines import split_numbers
 from .volleyball_annotation import ACTIONS, ACTIVITIES, SPLITS, WINDOW
 from .volleyball_annotation import (annotation_boxes, known_size, read_targets,
                                               video_size)
@@ -66,11 +67,8 @@ def videos_folder(
 def split_videos(
     split, # train, val, trainval, test, or numbers of videos
 )->tuple: # numbers of videos
-    "Videos of a split; `DataError` for an unknown name."
-    if not isinstance(split, str): return tuple(split)
-    if split in SPLITS: return SPLITS[split]
-    raise DataError(f"unknown split '{split}'. Expected one of: {' '.join(SPLITS)}; "
-                    'or numbers of videos.')
+    "Videos of a split; `DataError` for an unknown name, or for a number given twice."
+    return split_numbers(split, SPLITS, 'videos')
 
 # %% ../../nbs/65_data.volleyball.ipynb #7eff57f1
 def frame_paths(

@@ -15,7 +15,7 @@ from typing import Literal
 from fastcore.basics import patch
 from ..config import Config
 from ..data.augment import BoxAugment
-from ..data.clips import DataError
+from ..data.errors import DataError, warn_data
 from ..data.rules import TABLE, TEXT, Rule, check_known, check_values, listed, one_of
 from ..data.rules import optional, real, rules_of, whole
 from ..data.source import ClipSource
@@ -222,6 +222,10 @@ def read_clips(self:RunConfig)->tuple: # clips that train, clips that select
                         f"{name}; there is nothing to tell apart. "
                         "Check the split and its annotations.")
     selecting = self.source.read(protocol.select, self.model) if protocol.select else clips[::10]
+    both = {c.name for c in clips} & {c.name for c in selecting}
+    if self.videos and protocol.select and both:
+        warn_data(f"{self.source.data}: {len(both)} of {len(selecting)} clips that select the best "
+                  "epoch also train, so its accuracy is too high. Choose other --videos.")
     return clips, selecting
 
 # %% ../../nbs/21_train.run.ipynb #c1439b1e
