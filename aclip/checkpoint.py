@@ -98,6 +98,7 @@ def read_meta(
 class NoDigestWarning(UserWarning):
     "A file of aclip 0.1.0, which wrote no digests."
 
+# %% ../nbs/52_checkpoint.ipynb #7c749b01
 def check_digest(
     path:Path, # the file, for messages
     tensors:dict[str,Tensor], # all of its tensors

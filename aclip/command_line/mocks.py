@@ -79,6 +79,7 @@ def mock_imports():
         sys.meta_path.remove(finder)
         for name in {*sys.modules} - before: forget(name)
 
+# %% ../../nbs/20d_command_line.mocks.ipynb #c381e2bc
 def forget(
     name:str, # of a module
 ):

@@ -23,12 +23,14 @@ class Rule(NamedTuple):
     test:Callable # value -> is it allowed?
     expected:str # in words, the end of "give ..."
 
+# %% ../../nbs/59a_data.rules.ipynb #751e0871
 def is_whole(
     value:object, # any
 )->bool: # True for 7 and NumPy's 7, False for 7.0 and True
     "Is it a whole number?"
     return isinstance(value, Integral) and not isinstance(value, bool)
 
+# %% ../../nbs/59a_data.rules.ipynb #be760393
 def is_real(
     value:object, # any
 )->bool: # False for True, NaN and infinity
@@ -43,6 +45,7 @@ def whole(
     "A whole number in a range."
     return Rule(lambda v: is_whole(v) and low <= v <= high, f"a whole number from {low} to {high}")
 
+# %% ../../nbs/59a_data.rules.ipynb #cb1ce213
 def real(
     low:float=-math.inf, # smallest value
     high:float=math.inf, # largest value
@@ -67,6 +70,7 @@ def one_of(
     return Rule(lambda v: any(type(v) is type(k) and v == k for k in known),
                 f"one of {', '.join(map(str, known))}")
 
+# %% ../../nbs/59a_data.rules.ipynb #5849ba9a
 def instance_of(
     kind:type, # a class
 )->Rule: # for one value
@@ -74,6 +78,7 @@ def instance_of(
     article = 'an' if kind.__name__[0] in 'AEIOU' else 'a'
     return Rule(lambda v: isinstance(v, kind), f"{article} {kind.__name__}")
 
+# %% ../../nbs/59a_data.rules.ipynb #ba05aed6
 def optional(
     rule:Rule, # for a value that is there
 )->Rule: # for one value

@@ -86,6 +86,7 @@ def _advice(name):
     "What to do about a wrong file: the end of every error."
     return f"Give a safetensors or .pth file of timm's {name}"
 
+# %% ../../nbs/09_models.backbone.ipynb #88ea54ac
 def _backbone_state(name, weights):
     "Weights by name from a local file; nothing in it is executed."
     from timm.models import clean_state_dict

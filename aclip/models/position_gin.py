@@ -107,6 +107,7 @@ def forward(self:PositionGINRelation,
     return zero_padded(self.relate(zero_padded(x, frame_mask), self.graph(boxes, mask), mask),
                        frame_mask)
 
+# %% ../../nbs/44l_models.position_gin.ipynb #d102c388
 @patch
 def relate(self:PositionGINRelation,
     x:Tensor, # (B, T, N, D), padded players zero

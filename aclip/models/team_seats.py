@@ -108,6 +108,7 @@ def check_teams_and_order(
     if teams < 1:
         raise ValueError(f"{name}: teams is {teams}; choose 1 for a single group, 2 for two teams")
 
+# %% ../../nbs/44i_models.team_seats.ipynb #2f813ff0
 def check_halves(
     module:nn.Module, # the relation; the error names it
     n_actors:int, # actors of the list
