@@ -230,16 +230,18 @@ def check_processes(
         # torch and fastai read them too, and an empty one is no number
         if not os.environ.get(variable, '').strip(): os.environ.pop(variable, None)
     if environment_number('WORLD_SIZE', 1) < 2: return
-    if COMMANDS[name].shared: return check_launch()
+    if COMMANDS[name].shared: return check_launch(COMMANDS[name].joined)
     shared = ', '.join(n for n, c in COMMANDS.items() if c.shared)
     raise ValueError(f"runs in one process; only {shared} share their work among several. "
                      "Start it without torchrun or accelerate launch")
 
 # %% ../nbs/20_cli.ipynb #18f72624
-def check_launch():
+def check_launch(
+    joined:bool=True, # do the processes exchange data?
+):
     "`FileError` if the variables of several processes cannot be right; they would wait for ever."
     processes = environment_number('WORLD_SIZE', 1)
-    needed = ('RANK', 'MASTER_ADDR', 'MASTER_PORT')
+    needed = ('RANK', 'MASTER_ADDR', 'MASTER_PORT') if joined else ('RANK',)
     wrong = [v for v in needed if not os.environ.get(v, '').strip()]
     if environment_number('RANK', 0) >= processes: wrong.append('RANK')
     for variable in wrong:
@@ -251,8 +253,8 @@ def check_launch():
 def speaks(
     name:str, # of the subcommand
 )->bool: # False for all but the first of several processes
-    "Does this process print the result? Each process of `features` reports its own share."
-    if environment_number('WORLD_SIZE', 1) < 2 or name == 'features': return True
+    "Does this process print the result? Processes that are not joined report their own share."
+    if environment_number('WORLD_SIZE', 1) < 2 or not COMMANDS[name].joined: return True
     return environment_number('RANK', 0) == 0
 
 # %% ../nbs/20_cli.ipynb #b2e9837c

@@ -23,6 +23,7 @@ class Command:
     groups:tuple # `Group`s
     text:str='' # 'module:name' of a function from the result to text; '': the result prints itself
     shared:bool=False # may several processes share the work?
+    joined:bool=False # do these exchange data, so that they need an address, and one result?
     # place of each setting that is a path -> its check
     paths:dict = field(default_factory=dict)
 
@@ -74,7 +75,7 @@ COMMANDS = dict(
 COMMANDS |= dict(
     train=Command(
         'train any of the three steps',
-        'train.steps:train', TRAIN, 'train.steps:train_text', shared=True,
+        'train.steps:train', TRAIN, 'train.steps:train_text', shared=True, joined=True,
         paths={'source/data': input_folder, 'start_from': input_file,
                'weights/backbone_weights': weights_file, 'weights/i3d_weights': input_file,
                'store': work_folder, 'out': output_folder}),
@@ -82,7 +83,7 @@ COMMANDS |= dict(
         'MCA, MPCA and confusion matrix of a checkpoint',
         'evaluate.evaluation:evaluate',
         (CLIPS, Group('evaluation', 'evaluate.evaluation:evaluate')),
-        'evaluate.evaluation:evaluation_text', shared=True,
+        'evaluate.evaluation:evaluation_text', shared=True, joined=True,
         paths={'source/data': input_folder, 'model': input_file, 'out': output_folder}),
     predict=Command(
         'activity and actions for frames of your own',
