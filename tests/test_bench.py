@@ -6,6 +6,7 @@ from aclip.evidence.bench import Sizes, bench_relations, bench_text
 from aclip.evidence.plain import PLAIN, random_actors, text_model
 from aclip.evidence.timing import interleave_timings, row
 from aclip.models.registry import BASES
+from aclip.text.lora_weights import LowRank
 
 TINY = Sizes(turns=1, clips=2, size=(90, 160), backbone='test_resnet', widths=dict.fromkeys(BASES, 16), layers=1, bs=4, epochs=1, grow=dict(clips=[1, 2], actors=[2], frames=[3], ranks=[1]))
 
@@ -19,6 +20,9 @@ def result(tmp_path_factory):
     assert json.loads(file.read_text()) == printed
     return printed
 
+# An update inside another module than a linear map needs two passes.
+ONE_PASS = [name for name,base in BASES.items() if not any(isinstance(m, LowRank) for m in text_model(name, 16, layers=0).text_relation.modules())]
+
 def test_rows(result):
     rows = result['rows']
     for r in rows:
@@ -26,7 +30,7 @@ def test_rows(result):
         assert r['ours_s'] > 0 and r['other_s'] >= 0
         assert r['speedup'] == pytest.approx(r['other_s']/r['ours_s'], rel=2e-3, abs=1e-6)
     assert len({r['name'] for r in rows}) == len(rows)
-    for what,n in (('an epoch of the third step from the store', 1), ('extraction of a frame', 1), ('forward and backward', len(PLAIN)), ('in one pass', 2*len(BASES)), ('a training step', len(BASES) + 1)):
+    for what,n in (('an epoch of the third step from the store', 1), ('extraction of a frame', 1), ('forward and backward', len(PLAIN)), ('in one pass', 2*len(ONE_PASS)), ('a training step', len(BASES) + 1)):
         assert sum(what in r['name'] for r in rows) == n, what
 
 def test_file(result):
