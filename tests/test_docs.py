@@ -333,7 +333,8 @@ def test_plots_of_the_package_are_readable_on_a_narrow_page():
     from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
     from aclip.evaluate.plots import plot_confusions, plot_differences, show_matrix
     from aclip.evaluate.visual import show_clip
-    boxes = torch.tensor([.4, .4, .5, .6]).repeat(12, 1)
+    corners = torch.cartesian_prod(torch.arange(4)*.24 + .05, torch.arange(3)*.3 + .1)  # not crowded: letters shrink where labels would cover each other
+    boxes = torch.cat([corners, corners + .1], 1)
     figures = dict(show_matrix=show_matrix(torch.eye(9), ACTIONS).figure, plot_confusions=plot_confusions({'one': torch.eye(8)}, ACTIVITIES, cols=1),
         plot_differences=plot_differences({'one': torch.zeros(3, 8)}, ACTIVITIES).figure, show_clip=show_clip(None, boxes, torch.zeros(12).long(), ACTIONS).figure)
     for name, figure in figures.items():

@@ -10,6 +10,7 @@ __all__ = ['show_clip', 'show_relation']
 # %% ../../nbs/87_evaluate.visual.ipynb #7a3c005f
 import numpy as np
 import torch
+from itertools import combinations
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from torch import Tensor
@@ -117,17 +118,26 @@ def _draw_box(ax, box, colour):
             path_effects=rim)
 
 # %% ../../nbs/87_evaluate.visual.ipynb #b69089eb
-def _draw_boxes(ax, boxes, texts, colours, size=9):
-    "Boxes with labels of `size` points; a thin line leads to a label that is off its box."
+def _label_places(ax, boxes, texts)->tuple:
+    "The largest letters in points, 9 to 5, with which no label covers another; sizes and places."
     W, H = ax.figure.get_size_inches()*72
-    sizes = [(.64*size*(len(t) + 1)/W, 1.9*size/H) for t in texts]
-    places = _free_places(boxes, sizes)
+    for points in (9, 8, 7, 6, 5):
+        sizes = [(.64*points*(len(t) + 1)/W, 1.9*points/H) for t in texts]
+        places = _free_places(boxes, sizes)
+        labels = [(*place, *size) for place, size in zip(places, sizes)]
+        if not any(_overlap(a, b) for a, b in combinations(labels, 2)): break
+    return points, sizes, places
+
+# %% ../../nbs/87_evaluate.visual.ipynb #0af40c7f
+def _draw_boxes(ax, boxes, texts, colours):
+    "Boxes with labels; a thin line leads to a label that is off its box."
+    points, sizes, places = _label_places(ax, boxes, texts)
     for box, text, colour, (x, y), (w, h) in zip(boxes, texts, colours, places, sizes):
         x += w/2
         y += h/2
         _draw_box(ax, box, colour)
         ax.plot([x, x], [y, min(max(y, box[1]), box[3])], color=colour, lw=.8)
-        ax.text(x, y, text, color='white', fontsize=size, ha='center', va='center',
+        ax.text(x, y, text, color='white', fontsize=points, ha='center', va='center',
                 bbox=dict(fc=colour, ec='none', pad=1.5))
 
 # %% ../../nbs/87_evaluate.visual.ipynb #8cbbc719
