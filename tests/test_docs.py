@@ -327,6 +327,11 @@ def test_texts_of_a_plot_are_readable_on_a_narrow_page(path):
         pixels = on_a_narrow_page(min(sizes), float(width[1]))
         assert pixels >= SMALLEST_IN_PLOT, f'{path.name}: texts of {pixels:.1f} pixels; draw a smaller figure, which is scaled up, or larger letters: {text[-90:]!r}'
 
+def test_captions_are_in_double_quotes():
+    "In single quotes nbdev shows the quotes too."
+    quoted = [f.name for f in sorted((root/'nbs').glob('*.ipynb')) if re.search(r"#\| fig-(cap|alt): *'", f.read_text(encoding='utf-8'))]
+    assert not quoted, quoted
+
 def test_plots_of_the_package_are_readable_on_a_narrow_page():
     import torch
     from matplotlib.text import Text
