@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from aclip.checkpoint import CheckpointError
 from aclip.data.collective import read_collective
 from aclip.data.doctor import doctor
 from aclip.data.errors import DataError, DataWarning
@@ -17,6 +19,7 @@ from aclip.data.findings import check_jpeg
 from aclip.data.folder import read_folder
 from aclip.data.images import read_frame
 from aclip.data.volleyball import read_volleyball
+from aclip.models.backbone import Backbone
 from helpers import aclip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -214,3 +217,12 @@ def test_the_whole_check_deletes_no_folder_of_somebody_else(tmp_path, kind):
     assert r.returncode and 'holds no environment' in r.stdout
     assert os.path.lexists(venv)
     if kind == 'folder': assert (venv/'notes.txt').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('content', [{}, {'state_dict': {}}])
+def test_an_empty_file_of_weights_does_not_ask_the_hub(tmp_path, monkeypatch, content):
+    import timm.models._builder as builder
+    def asked(*_, **__): raise AssertionError('the hub was asked')
+    monkeypatch.setattr(builder, 'load_state_dict_from_hf', asked)
+    torch.save(content, tmp_path/'empty.pth')
+    with pytest.raises(CheckpointError, match='no weights in it'): Backbone('test_resnet', True, tmp_path/'empty.pth')

@@ -94,6 +94,8 @@ def _backbone_state(name, weights):
     # where training scripts put the weights, averaged ones first
     places = ('state_dict_ema', 'model_ema', 'state_dict', 'model')
     inner = next((state[k] for k in places if state.get(k) is not None), state)
+    # timm takes an empty dictionary for none, and asks the hub
+    if not inner: raise CheckpointError(f"{weights}: no weights in it. {_advice(name)}.")
     return clean_state_dict(inner)
 
 # %% ../../nbs/09_models.backbone.ipynb #43389bd1
