@@ -1,10 +1,10 @@
-"STT against the outputs of the official class. In its code the names of the two axes are exchanged."
+"STT against the outputs of the official class. In its code the names of the axes are exchanged in self-attention."
 import pytest
 from torch import nn
 from aclip.models.stt import MeanClassifier, STTRelation, load_attention
 from golden import FILES, compare, needs_files
 
-BLOCKS = dict(spatio_attention='frames', temporal_attention='actors', spatio_cross_attention='frames_read_actors', temporal_cross_attention='actors_read_frames')
+BLOCKS = dict(spatio_attention='frames', temporal_attention='actors', spatio_cross_attention='actors_read_frames', temporal_cross_attention='frames_read_actors')
 
 def load_layer(layer, f, i):
     for official,ours in BLOCKS.items():
