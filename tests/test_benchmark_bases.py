@@ -6,6 +6,7 @@ from aclip.core import ActivityCLIP
 from aclip.models.bilinear import STBiPRelation
 from aclip.models.actors import ORDERS, actor_order, take_actors
 from aclip.models.din import DINRelation, make_din
+from aclip.models.groupformer import GroupFormer, GroupFormerRelation
 from aclip.models.higcin import HiGCINRelation, make_higcin
 from aclip.models.pctdm import PCTDM, PCTDMRelation
 from aclip.models.position_gin import PositionGIN, PositionGINRelation
@@ -17,16 +18,19 @@ from aclip.text.lora import LoRALinear, lora_view
 from helpers import BoxFeatures, batch
 
 B,T,N,D = 2,4,6,16
+GROUP = dict(blocks=2, heads=4, d_ff=32, clusters=3, window=2)
 din = partial(DINRelation, D, T, N)
 # Relation, with every choice that reads the mask in another way
 RELATIONS = {'din': din, 'din by place': partial(din, order='x'), 'din actor': partial(din, layer_norm='actor'), 'din features': partial(din, layer_norm='features', residual='outside'),
              'din parallel': partial(din, fields='parallel', border='double'), 'din factorised': partial(din, fields='factorised', ratios=(1, 2), beta=True), 'din sum': partial(din, mode='sum'),
              'din kernel 1 5': partial(din, kernel=(1, 5)), 'higcin': partial(HiGCINRelation, D), 'higcin benchmark': partial(HiGCINRelation, D, 'benchmark'),
              'higcin spatial': partial(HiGCINRelation, D, mode='spatial'), 'higcin all': partial(HiGCINRelation, D, mode='all'),
+             'groupformer': partial(GroupFormerRelation, D, **GROUP), 'groupformer ema': partial(GroupFormerRelation, D, **GROUP, update='ema', scene='none', places=False),
              'position gin': partial(PositionGINRelation, D, 3, k=2), 'position gin near': partial(PositionGINRelation, D, 3, 'near'), 'position gin all': partial(PositionGINRelation, D, 3, 'all'), 'stt': partial(STTRelation, D, 2, 4),
              'pctdm': partial(PCTDMRelation, D, 8), 'pctdm one team': partial(PCTDMRelation, D, 8, teams=1), 'pctdm listed': partial(PCTDMRelation, D, 8, 'list', form='benchmark'),
              **{f'stbip {k}': partial(STBiPRelation, D, 2, 8, **v) for k,v in dict(sum={}, cat=dict(fusion='cat'), near=dict(reach=.5), frame=dict(n_frames=1)).items()}}
 MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(make_din, n_actors=N, n_frames=T, lite=8), 'higcin': make_higcin, 'higcin benchmark': partial(make_higcin, form='benchmark', teams=2),
+          'groupformer': partial(GroupFormer, **GROUP), 'groupformer ema': partial(GroupFormer, **GROUP, update='ema'),
           'position gin': partial(PositionGIN, layers=2), 'stt': partial(STT, layers=1, heads=4), 'stt narrow': partial(STT, width=8, layers=1, heads=4),
           'pctdm': partial(PCTDM, hidden=8), 'pctdm benchmark': partial(PCTDM, hidden=8, n_frames=T, order='list', form='benchmark'),
           'stbip': partial(STBiP, n_heads=2, d_message=8), 'stbip cat': partial(STBiP, n_heads=2, d_message=32, fusion='cat'),
@@ -62,7 +66,7 @@ def test_padded_actors_never_matter(name, gap, training):
     assert g.isfinite().all() and not g.masked_select(~real).any()
 
 @pytest.mark.parametrize('gap', (False, True), ids=('end', 'between'))
-@pytest.mark.parametrize('name', [name for name in RELATIONS if name in ('din actor', 'din features', 'pctdm', 'pctdm one team') or name.startswith(('higcin', 'position', 'stt'))])
+@pytest.mark.parametrize('name', [name for name in RELATIONS if name in ('din actor', 'din features', 'pctdm', 'pctdm one team') or name.startswith(('higcin', 'position', 'stt', 'groupformer'))])
 def test_padding_is_as_if_it_were_not_there(name, gap):
     rel = randomised(RELATIONS[name]()).eval()
     boxes,mask = padded(gap)

@@ -19,6 +19,7 @@ MODULES = (
     'din',
     'higcin',
     'stt',
+    'groupformer',
     'pctdm',
     'position_gin',
     'stbip',

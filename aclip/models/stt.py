@@ -20,6 +20,14 @@ from .base import BaseEntry, BaseModel
 # %% ../../nbs/44f_models.stt.ipynb #b20f1a1d
 class CrossAttention(Attention):
     "Attention whose keys and values come from a memory."
+    def __init__(self,
+        d:int, # width D of the features
+        heads:int=1, # number of heads, divides d
+        dropout:float=0., # on the weights of attention
+    ):
+        super().__init__(d, heads)
+        self.dropout = nn.Dropout(dropout)
+
     def forward(self,
         x:Tensor, # features that ask (..., N, D)
         memory:Tensor, # features that are read (..., M, D)
@@ -30,7 +38,8 @@ class CrossAttention(Attention):
         q = split_heads(self.W_q(x), self.heads)
         k,v = (split_heads(W(memory), self.heads) for W in (self.W_k, self.W_v))
         keys = None if mask is None else mask[..., None, None, :]
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
+        dropped = self.dropout.p if self.dropout.training else 0.
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=dropped)
         return self.W_o(join_heads(y))
 
 # %% ../../nbs/44f_models.stt.ipynb #46255c93
