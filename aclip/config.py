@@ -38,6 +38,8 @@ class Config:
     backbone:str='inception_v3' # timm name; None for features 'boxes', which have none
     # which of timm's feature maps; None: Mixed_5d and Mixed_6e of Inception-v3, else the last
     out_indices:list[int]=None
+    # scale pixels to -1..1, as the code of ARG and DIN; no: as the backbone was trained
+    symmetric_pixels:bool=False
     d:int=None # width D of actor features; None: the base model's, 128 for boxes alone
     # bins per side of RoIAlign, for features 'person' pixels per side; None: 5, or 48 pixels
     crop:int=None
@@ -66,6 +68,9 @@ def complete(self:Config):
     if self.features not in known:
         raise ValueError(f"{self.model} takes no features {self.features!r}; "
                          f"it takes {', '.join(known)}")
+    if self.symmetric_pixels and not self.kind.backbone:
+        raise ValueError(f"features {self.features!r} have no backbone whose pixels could be "
+                         "scaled; leave symmetric_pixels out")
     if self.pixels: self._with_frames()
     else: self._without_frames()
     if self.crop is None: self.crop = self.kind.crop
@@ -170,8 +175,9 @@ def needs_rank(self:Config)->bool: # True in step 3 with LoRA
 # %% ../nbs/50_config.ipynb #6444a7ce
 @patch
 def to_dict(self:Config)->dict: # ready for JSON
-    "Plain JSON types."
-    return asdict(self)
+    "Plain JSON types; a setting that is newer than its file format is left out where it is off."
+    d = asdict(self)
+    return d if self.symmetric_pixels else {k: v for k, v in d.items() if k != 'symmetric_pixels'}
 
 # %% ../nbs/50_config.ipynb #f73bae6b
 @patch(cls_method=True)

@@ -113,14 +113,14 @@ def load_model(
     return load_state(model, state, str(path)).eval(), config, meta
 
 # %% ../nbs/51_zoo.ipynb #7afc1f71
-_FEATURE_KEYS = ('activities', 'actions', 'features', 'backbone', 'out_indices', 'd', 'crop',
-                 'geometry')
+_FEATURE_KEYS = ('activities', 'actions', 'features', 'backbone', 'out_indices',
+                 'symmetric_pixels', 'd', 'crop', 'geometry')
 _BASE_KEYS = (*_FEATURE_KEYS, 'model', 'relation', 'n_actors')
 
 def _entries(config, keys):
     "Entries of a configuration as JSON has them; each argument of the relation is an entry."
     d = json.loads(json.dumps(config.to_dict()))
-    entries = {k: d[k] for k in keys if k != 'relation'}
+    entries = {k: d.get(k, False) for k in keys if k != 'relation'}
     if 'relation' not in keys: return entries
     defaults = json.loads(json.dumps(BASES[config.model].relation_defaults()))
     arguments = {**defaults, **d['relation']}

@@ -6,7 +6,7 @@ import pytest
 from helpers import refused
 from aclip.cli import COMMANDS
 from aclip.command_line import paths as checks
-from aclip.command_line.options import option_name, parameters
+from aclip.command_line.options import POSITIONAL, option_name, parameters
 from aclip.command_line.subcommands import command_groups
 from aclip.data.folder import list_frames
 from aclip.data.synthetic import make_world
@@ -15,14 +15,17 @@ from aclip.data.volleyball import read_volleyball
 OUTPUTS = checks.output_folder, checks.output_file
 
 def path_settings(command):
-    "Place of each setting that is annotated as a path -> its option."
+    "Place of each setting that is annotated as a path -> its option, or nothing for an argument without one."
     found = {}
     for group in command_groups(command):
         for name, p in parameters(group).items():
             if p['anno'] is Path or p['anno'] == list[Path]:
                 place = f'{group.key}/{name}'.lstrip('/').replace('model.', 'model/')
-                found[place] = option_name(group, name)
+                found[place] = '' if name in POSITIONAL else option_name(group, name)
     return found
+
+# Further arguments that a command needs.
+NEEDED = {'table': ['1', '--show'], 'import': ['--model', 'arg']}
 
 PLACES = [(command, place) for command in COMMANDS for place in path_settings(command)]
 
@@ -42,8 +45,8 @@ def arguments(command, good, **given):
     argv = [command]
     for place, option in options.items():
         path = given.get(place, fitting(COMMANDS[command].paths[place], good))
-        argv += [option, path]
-    return argv + (['1', '--show'] if command == 'table' else [])
+        argv += [option, path] if option else [path]
+    return argv + NEEDED.get(command, [])
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_every_path_has_its_check(command):

@@ -35,7 +35,7 @@ class Group:
 
 # Parameters that are no options: objects, and what --quiet decides.
 NO_OPTIONS = ('self', 'progress', 'source', 'activities', 'actions')
-POSITIONAL = ('which',)
+POSITIONAL = ('which', 'file')
 METAVARS = {int: 'N', float: 'X', Path: 'PATH'}
 
 # %% ../../nbs/20a_command_line.options.ipynb #0d3b4cc3
@@ -67,6 +67,8 @@ CHOICES = {
     ('model', 'features'): 'models.features:FEATURES',
     ('model', 'method'): 'config:METHODS',
     ('model', 'geometry'): 'models.boxes:GEOMETRY',
+    ('', 'base'): 'models.registry:BASES',
+    ('', 'labels'): 'train.official:LABELS',
     ('', 'protocol'): 'train.recipes:PROTOCOLS',
     ('', 'which'): 'evidence.tables:TABLES',
     ('demo', 'model'): 'models.registry:BASES',
@@ -185,6 +187,6 @@ def add_group(
             kw['metavar'] = METAVARS.get(kw['type'], 'TEXT')
         needed = p['default'] is Parameter.empty and not group.free
         dest = f'{group.key}/{name}'
-        if name in POSITIONAL: section.add_argument(dest, metavar=name.upper(), **kw)
+        if name in POSITIONAL: section.add_argument(dest, **{**kw, 'metavar': name.upper()})
         else: section.add_argument(option_name(group, name), dest=dest, default=argparse.SUPPRESS,
                                    **kw, **(dict(required=True) if needed else {}))

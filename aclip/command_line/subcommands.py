@@ -92,6 +92,15 @@ COMMANDS |= dict(
         paths={'model': input_file, 'frames': frames_folder, 'boxes': input_file}),
 )
 
+# %% ../../nbs/20c_command_line.subcommands.ipynb #d39ccdc5
+COMMANDS |= {
+    'import': Command(
+        "turn a checkpoint of ARG's or DIN's official code into one of ours",
+        'train.official:import_official',
+        (Group('checkpoint', 'train.official:import_official', rename=(('base', 'model'),)),),
+        'train.official:import_text', paths={'file': input_file, 'out': output_file}),
+}
+
 # %% ../../nbs/20c_command_line.subcommands.ipynb #6390e5e6
 COMMANDS |= {
     'text-bank': Command(

@@ -29,13 +29,15 @@ class Backbone(nn.Module):
         pretrained:bool=True, # fetch ImageNet weights from timm's hub
         weights:Path=None, # local file of this model's weights (safetensors or state dict)
         out_indices:tuple[int,...]=None, # which of timm's maps; None: the last, two of Inception-v3
+        symmetric:bool=False, # scale pixels to -1..1; False: as the weights were trained
     ):
         super().__init__()
         self.name = name
         self.out_indices = tuple(out_indices or _MAPS.get(name, (-1,)))
         self.net = _timm_features(name, self.out_indices, pretrained, weights)
+        scale = dict(mean=(.5,)*3, std=(.5,)*3) if symmetric else self.net.pretrained_cfg
         for key in ('mean', 'std'):
-            value = torch.tensor(self.net.pretrained_cfg[key]).view(3, 1, 1)*255
+            value = torch.tensor(scale[key]).view(3, 1, 1)*255
             self.register_buffer(key, value, persistent=False)
         self.channels = sum(self.net.feature_info.channels())
 

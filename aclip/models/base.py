@@ -150,6 +150,7 @@ class BaseEntry:
     n_frames:tuple[int,int] # frames per clip in training and in testing
     r:int # rank of LoRA
     features:tuple[str,...]=('actor', 'person', 'boxes') # kinds of features that it takes
+    official:object=None # an `OfficialFiles`: how checkpoints of official code are read
     boxes:dict=field(default_factory=dict) # arguments for features 'boxes' (small widths)
     small:dict=field(default_factory=dict) # arguments at the size of the demo
     any_size:dict=field(default_factory=dict) # arguments with which it takes any number of actors

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..layers import check_actors, init_linear, zero_padded
 from .actors import ClipNorm, actor_order, check_order, take_actors
 from .base import ActivityClassifier, BaseEntry, BaseModel
+from .din_official import DIN_FILES
 from .dynamic_field import MODES, DynamicField
 
 # %% ../../nbs/44c_models.din.ipynb #150ca6b9
@@ -214,6 +215,7 @@ def make_din(
 
 # %% ../../nbs/44c_models.din.ipynb #99c90b90
 BASE = BaseEntry('din', 'DIN', make_din, DINRelation, d=1024, n_frames=(10, 10), r=7,
+                 official=DIN_FILES,
                  boxes=dict(layer_norm='features', order='x'),
                  small=dict(layer_norm='features', order='x'),
                  any_size=dict(layer_norm='features'),

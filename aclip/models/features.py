@@ -63,7 +63,7 @@ def frame_features(
     "A builder for features that a timm backbone computes."
     def build(d, config, weights):
         backbone = Backbone(config.backbone, weights.pretrained, weights.backbone_file,
-                            config.out_indices)
+                            config.out_indices, config.symmetric_pixels)
         return module(backbone, d, config.crop)
     return build
 

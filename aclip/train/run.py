@@ -16,6 +16,7 @@ from fastcore.basics import patch
 from ..config import Config
 from ..data.augment import BoxAugment
 from ..data.errors import DataError, warn_data
+from ..data.datasets import Dataset
 from ..data.rules import TABLE, TEXT, Rule, check_known, check_values, listed, one_of
 from ..data.rules import optional, real, rules_of, whole
 from ..data.source import ClipSource
@@ -264,12 +265,12 @@ def from_dict(cls:RunConfig,
 
 # %% ../../nbs/21_train.run.ipynb #725d4a47
 def dataset_relation(
-    source:ClipSource, # the clips
+    dataset:Dataset, # entry of `DATASETS`
     model:str, # base model
 )->dict: # arguments of its relation that differ from their defaults
     "What a dataset changes in the relation of a base model that reads frames."
     defaults = BASES[model].relation_defaults()
-    return {name: value for name, value in source.dataset.relation.items()
+    return {name: value for name, value in dataset.relation.items()
             if name in defaults and value != defaults[name]}
 
 # %% ../../nbs/21_train.run.ipynb #67315a21
@@ -284,4 +285,5 @@ def model_for(
     check_known(settings, Config, 'a model')
     config = Config(**{**known, **settings})
     if not config.pixels: return config
-    return replace(config, relation={**dataset_relation(source, config.model), **config.relation})
+    relation = dataset_relation(source.dataset, config.model)
+    return replace(config, relation={**relation, **config.relation})
