@@ -8,7 +8,8 @@ from aclip.data.synthetic import make_world
 from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
 from aclip.evaluate.scores import predict_scores
 from aclip.data.source import ClipSource
-from aclip.models.backbone import ActorFeatures, Backbone, PersonFeatures
+from aclip.models.backbone import ActorFeatures, Backbone
+from aclip.models.person_crops import PersonFeatures
 from aclip.zoo import check_model, create_model, save_model
 from helpers import aclip, refused
 from test_loaders import CLIPS

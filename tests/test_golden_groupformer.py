@@ -5,7 +5,7 @@ from aclip.layers import encode_centres, sinusoids
 from aclip.models.clustered_attention import ClusteredAttention, choose, move_centres
 from aclip.models.groupformer import GroupFormer, GroupFormerBlock
 from aclip.models.scene_tokens import SceneTokens
-from aclip.models.stt import load_attention
+from aclip.models.cross_attention import load_attention
 from golden import FILES, compare, needs_files, some_boxes
 
 BLOCKS = dict(encoder_actor='actors', encoder_temp='frames', decoder_actor1='over_actors', decoder_actor2='over_frames', decoder_temp='group')

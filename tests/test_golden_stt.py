@@ -1,7 +1,8 @@
 "STT against the outputs of the official class. In its code the names of the axes are exchanged in self-attention."
 import pytest
 from torch import nn
-from aclip.models.stt import MeanClassifier, STTRelation, load_attention
+from aclip.models.cross_attention import load_attention
+from aclip.models.stt import MeanClassifier, STTRelation
 from golden import FILES, compare, needs_files
 
 BLOCKS = dict(spatio_attention='frames', temporal_attention='actors', spatio_cross_attention='actors_read_frames', temporal_cross_attention='frames_read_actors')

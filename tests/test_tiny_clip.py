@@ -5,7 +5,8 @@ import pytest, torch
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
 from safetensors import safe_open
-from aclip.models.backbone import Backbone, PersonFeatures
+from aclip.models.backbone import Backbone
+from aclip.models.person_crops import PersonFeatures
 from aclip.text.bank import PROMPTS, TextBank
 from aclip.text.clip import clip_loss, clip_probs
 from aclip.data.synthetic import make_world

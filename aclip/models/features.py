@@ -15,10 +15,11 @@ from typing import Callable
 from torch import nn
 from ..checkpoint import CheckpointError
 from ..data.rules import check_values, rules_of
-from .backbone import ActorFeatures, Backbone, PersonFeatures
+from .backbone import ActorFeatures, Backbone
 from .boxes import BoxFeatures
 from .fusion import EarlyFusion, MiddleFrame
 from .i3d import I3D, ClipFeatures, load_i3d
+from .person_crops import PersonFeatures
 from ..text.teachers import TRUNK
 
 # %% ../../nbs/49_models.features.ipynb #93e46d07

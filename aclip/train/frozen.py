@@ -14,7 +14,8 @@ from fastcore.basics import patch
 from hashlib import sha256
 from torch import nn, Tensor
 from ..data.loaders import ClipDataset
-from ..models.backbone import ActorFeatures, PersonFeatures
+from ..models.backbone import ActorFeatures
+from ..models.person_crops import PersonFeatures
 
 # %% ../../nbs/81_train.frozen.ipynb #2eae5930
 @torch.no_grad()
