@@ -25,13 +25,19 @@ class PlayerBatchNorm(nn.BatchNorm1d):
         mask:Tensor=None, # (B, N), True for a real player
     )->Tensor: # (B, T, N, D), zero at padded players
         "Normalise; padded players are left out."
-        if mask is None: mask = torch.ones(x.shape[0], x.shape[2], device=x.device).bool()
-        real = mask[:, None].expand(x.shape[:3])
-        rows = x[real]
+        rows = x.flatten(0, 2)
+        if mask is None: return self.normed(rows).view(x.shape)
+        real = mask[:, None].expand(x.shape[:3]).flatten().nonzero()[:, 0]
+        normed = self.normed(rows.index_select(0, real))
+        return torch.zeros_like(rows, dtype=normed.dtype).index_copy(0, real, normed).view(x.shape)
+
+    def normed(self,
+        rows:Tensor, # (M, D), real players
+    )->Tensor: # (M, D)
+        "By the rows in training, by the running statistics otherwise."
         batch = self.training and len(rows) > 1
-        normed = F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias,
-                              batch, self.momentum, self.eps)
-        return torch.zeros_like(x, dtype=normed.dtype).masked_scatter(real[..., None], normed)
+        return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias,
+                            batch, self.momentum, self.eps)
 
 # %% ../../nbs/44n_models.position_gin.ipynb #9920ee16
 class GINLayer(nn.Module):
@@ -197,4 +203,4 @@ class PositionGIN(BaseModel):
 
 # %% ../../nbs/44n_models.position_gin.ipynb #182af350
 BASE = BaseEntry('position_gin', 'Position GIN', PositionGIN, PositionGINRelation, d=64,
-                 n_frames=(10, 10), r=4, small=dict(layers=6), year=2025)
+                 n_frames=(10, 10), r=4, boxes=dict(layers=5), small=dict(layers=5), year=2025)
