@@ -205,7 +205,8 @@ def check_numbers(
                                   "convert it to the type of the model")
         # A buffer is NaN until something fills it, such as the text of the series baseline.
         unfilled = given.isnan().all() and t.isnan().all()
-        if not (given.isfinite().all() or unfilled):
+        # A large float64 is infinite in float32.
+        if not (given.to(t.dtype).isfinite().all() or unfilled):
             raise CheckpointError(f"{what}: {name} holds NaN or infinity, so training has diverged "
                                   "or the file is damaged; use another checkpoint")
 

@@ -5,6 +5,7 @@ from torch import nn
 from aclip.core import ActivityCLIP
 from aclip.models.bilinear import STBiPRelation
 from aclip.models.actors import ORDERS, actor_order, take_actors
+from aclip.models.dualai import DualAI
 from aclip.models.din import DINRelation, make_din
 from aclip.models.groupformer import GroupFormer, GroupFormerRelation
 from aclip.models.higcin import HiGCINRelation, make_higcin
@@ -34,6 +35,7 @@ MODELS = {'din': partial(make_din, n_actors=N, n_frames=T), 'din lite': partial(
           'position gin': partial(PositionGIN, layers=2), 'stt': partial(STT, layers=1, heads=4), 'stt narrow': partial(STT, width=8, layers=1, heads=4),
           'pctdm': partial(PCTDM, hidden=8), 'pctdm benchmark': partial(PCTDM, hidden=8, n_frames=T, order='list', form='benchmark'),
           'stbip': partial(STBiP, n_heads=2, d_message=8), 'stbip cat': partial(STBiP, n_heads=2, d_message=32, fusion='cat'),
+          'dualai options': partial(DualAI, n_frames=T, between=True, fusion='cat', negatives='frames'),
           'tce': partial(make_tce, n_heads=2, d_message=16)}
 
 def randomised(m):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from helpers import BoxFeatures, batch
 from aclip.models.arg import ARG
+from aclip.cli import parse
 from aclip.core import ActivityCLIP
 from aclip.data.clips import Clip
 from aclip.data.loaders import clip_dls
@@ -24,7 +25,7 @@ B,K,G = 2,9,8
 
 def one_path(p): return dict(paths=(p,), joint=0, parts=())
 sizes = pytest.mark.parametrize('T,N,d,kw', [(3, 12, 16, {}), (9, 5, 32, dict(heads=2)), (2, 4, 8, dict(n_frames=2, bias=True)), (10, 3, 16, dict(n_frames=10, encodings=())),
-    (3, 5, 16, one_path('ST')), (3, 5, 16, one_path('TS'))])
+    (3, 5, 16, one_path('ST')), (3, 5, 16, one_path('TS')), (3, 5, 16, dict(between=True, fusion='cat')), (6, 4, 8, dict(between=True, negatives='frames')), (3, 4, 8, dict(fusion='cat', negatives='frames', parts=('frame-frame',)))])
 def make(d, **kw):
     torch.manual_seed(0)
     return DualAI(BoxFeatures(d), G, K, **kw)
@@ -101,9 +102,11 @@ def test_paths_are_spelled_by_their_names(T, N, d, kw):
     rel,(_,boxes,_) = make(d, **kw).relation.eval(),batch(T, N)
     x,t = torch.randn(B, T, N, d),rel.transformers
     got,h = rel.paths(x, boxes),rel.encode(x, boxes).reshape(-1, rel.n_frames, N, d)
-    order = {'ST': lambda S, T: T(S(h)), 'TS': lambda S, T: S(T(h))}
-    for k,y in got.items(): torch.testing.assert_close(y, order[k](t[k]['S'], t[k]['T']).view(x.shape))
-    assert torch.equal(rel(x, boxes), sum(got.values())/len(got))
+    order = {'ST': lambda S, T, m: T(m(S(h))), 'TS': lambda S, T, m: S(m(T(h)))}
+    for k,y in got.items():
+        between = (lambda y: h + rel.between[k].net(y)) if kw.get('between') else nn.Identity()
+        torch.testing.assert_close(y, order[k](t[k]['S'], t[k]['T'], between).view(x.shape))
+    assert torch.equal(rel(x, boxes), torch.cat([*got.values()], -1) if rel.fusion == 'cat' else sum(got.values())/len(got))
 
 
 # Against torch
@@ -143,7 +146,9 @@ def test_interactions_are_mean_attention(T, N, d, kw):
         h = rel.encode(x, boxes)[1:, :, :N-2]                           # the real actors of the second clip
         for t in range(0, T, n):
             y = h[:, t:t+n]
-            if k == 'TS': y = rel.transformers[k]['T'](y)
+            if k == 'TS':
+                z = rel.transformers[k]['T'](y)
+                y = y + rel.between[k].net(z) if rel.between else z
             by_hand[:N-2, :N-2] += rel.transformers[k]['S'].attention.weights(y).mean((0, 1, 2))*n/T
         torch.testing.assert_close(a[1], by_hand, rtol=1e-4, atol=1e-5)
 
@@ -214,12 +219,71 @@ def test_info_nce_falls_where_paths_agree():
     assert losses == sorted(losses, reverse=True)
 
 
+# Open choices
+
+OPTIONS = [dict(between=b, fusion=f) for b in (False, True) for f in ('mean', 'cat')]
+
+@pytest.mark.parametrize('kw', OPTIONS, ids=str)
+def test_parameter_counts(kw):
+    "At the paper's width, beside the printed 1.30 M; the classifiers read one path or two."
+    sizes = {k: sum(p.numel() for p in m.parameters()) for k,m in DualAI(BoxFeatures(256), **kw).named_children()}
+    d = 256*(1 + (kw['fusion'] == 'cat'))
+    assert sizes['relation'] == (1_580_032 if kw['between'] else 1_316_864)
+    assert (sizes['activity'], sizes['action']) == (G*(d + 1), K*(d + 1))
+
+def test_options_leave_the_default_as_it_is():
+    "The same names, the same start, the same random numbers."
+    state = make(16).state_dict()
+    assert not any('between' in k for k in state)
+    for kw in OPTIONS:
+        other = make(16, **kw).relation.state_dict()
+        assert all(torch.equal(other[k.removeprefix('relation.')], v) for k,v in state.items() if k.startswith('relation.'))
+
+def test_paths_alone_are_halves_of_the_joined_scores():
+    model,xs = make(16, fusion='cat').eval(),batch(3, 5)
+    out = model(*xs)
+    torch.testing.assert_close(out['activity_ST'] + out['activity_TS'] - model.activity.linear.bias, out['activity'])
+    out['activity_ST'].sum().backward()
+    g = model.activity.linear.weight.grad
+    assert g[:, :16].any() and not g[:, 16:].any()
+
+def test_networks_between_learn_and_may_start_anew():
+    model,xs = make(16, between=True),batch(3, 5)
+    model(*xs)['activity'].square().sum().backward()
+    assert all(p.grad.any() for p in model.relation.between.parameters())
+    text = ActivityCLIP(model, adapt='scratch', d2=16, layers=1, heads=2).text_relation
+    assert not torch.equal(text.between['ST'].net[0].weight, model.relation.between['ST'].net[0].weight) and text.between['ST'].net[0].weight.requires_grad
+    text = ActivityCLIP(model, r=2, d2=16, layers=1, heads=2).text_relation
+    assert not text.between['ST'].net[0].weight.requires_grad
+
+@pytest.mark.parametrize('T,N,d,tau', [(1, 1, 4, 1.), (3, 5, 8, 1.), (9, 3, 4, .5)])
+def test_other_frames_by_loops(T, N, d, tau):
+    torch.manual_seed(0)
+    st,ts,mask = torch.randn(B, T, N, d),torch.randn(B, T, N, d),batch(T, N)[2]
+    actors = [(st[b, :, i], ts[b, :, i]) for b in range(B) for i in range(N) if mask[b, i]]
+    want = sum(by_loops(u, v, tau) for u,v in actors)/(T*len(actors))
+    dirty,dirty_ts = (torch.where(mask[:, None, :, None], y, torch.nan).requires_grad_() for y in (st, ts))
+    got = contrastive_loss(dirty, dirty_ts, mask, tau=tau, negatives='frames')
+    assert got['frame-frame'].item() == pytest.approx(want, rel=1e-4, abs=1e-5)
+    others = contrastive_loss(st, ts, mask, tau=tau)
+    for part in PARTS[1:]: assert torch.equal(got[part], others[part])               # actors in both
+    for g in torch.autograd.grad(got['frame-frame'], (dirty, dirty_ts)): assert g.isfinite().all() and not g[~mask[:, None].expand(B, T, N)].any()
+
+def test_from_the_command_line_to_the_model():
+    argv = '--data x --out y --model dualai --relation.n_frames 3 --relation.between --relation.fusion cat --relation.negatives frames'
+    relation = parse('train', argv.split())[0]['model']['relation']
+    config = Config(['left', 'right'], ['spiking', 'waiting'], step=3, model='dualai', features='boxes', d=16, relation=relation, text=dict(layers=1, heads=2))
+    base = create_model(config).base
+    assert base.negatives == 'frames' and base.d_out == 32 and len(base.relation.between) == 2
+
+
 # Bad input
 
 @pytest.mark.parametrize('kw,message', [(dict(paths=('ST', 'SS')), "DualAIRelation: there is no path 'SS'; choose from ST, TS"), (dict(paths='ST'), "DualAIRelation: there is no path 'S'"),
     (dict(paths=()), 'DualAIRelation: no path'), (dict(encodings=('place',)), "DualAIRelation: there is no encoding 'place'"), (dict(paths=('ST',)), 'DualAI: .* need both paths'),
     (dict(parts=('video',)), "DualAI: there is no part 'video' of the contrastive loss; choose from frame-frame"), (dict(heads=3), 'Attention: width 16'),
-    (dict(encodings=('frames', 'time')), "there is no encoding 'time'")])
+    (dict(encodings=('frames', 'time')), "there is no encoding 'time'"), (dict(fusion='max'), "DualAIRelation: fusion is 'max'; choose mean or cat"),
+    (dict(negatives='clips'), "DualAI: negatives is 'clips'; choose actors or frames"), (dict(negatives='frames', n_frames=1), "DualAI: negatives='frames' compares .* n_frames is 1")])
 def test_bad_arguments(kw, message):
     with pytest.raises(ValueError, match=message): make(16, **kw)
 
@@ -294,7 +358,7 @@ def test_scores_are_gathered_and_features_are_not():
     scores = predict_scores(ActivityCLIP(model, r=2, d2=16, layers=1, heads=2), dls.valid)
     assert set(report(scores)) == {'clips', 'activity', 'activity_image', 'activity_text', 'action'}
 
-@pytest.mark.parametrize('relation', ({}, dict(paths=['TS'], joint=0, parts=[]), dict(encodings=['centres'], heads=2, tau=.1)))
+@pytest.mark.parametrize('relation', ({}, dict(paths=['TS'], joint=0, parts=[]), dict(encodings=['centres'], heads=2, tau=.1), dict(between=True, fusion='cat', negatives='frames')))
 def test_through_a_file(relation, tmp_path):
     config = Config(['left', 'right'], ['spiking', 'waiting'], step=3, model='dualai', backbone='test_resnet', d=32, n_actors=5,
                     relation=relation, text=dict(r=2, d2=16, layers=1, heads=2))

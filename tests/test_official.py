@@ -8,7 +8,7 @@ from aclip.checkpoint import CheckpointError, read_meta
 from aclip.data.source import ClipSource
 from aclip.data.volleyball_annotation import ACTIVITIES
 from aclip.models.backbone import crop_actors
-from aclip.models.official import check_complete, filled, official_state, translate
+from aclip.models.official import WRAPPERS, check_complete, filled, official_state, translate
 from aclip.models.registry import BASES
 from aclip.train.official import import_official, import_text
 from aclip.zoo import load_model
@@ -174,6 +174,13 @@ WRONG = {
     'unknown': ({'AT.extra': torch.zeros(1)}, '1 unknown, such as AT.extra'),
     'nan': ({'nl_emb_1.bias': torch.full((16,), float('nan'))}, 'NaN or infinity'),
     'whole numbers': ({'nl_emb_1.bias': torch.zeros(16).long()}, 'int64'),
+    'large numbers': ({'nl_emb_1.bias': torch.full((16,), 1e300, dtype=torch.float64)}, 'NaN or infinity'),          # infinite once they are float32
+    'sparse': ({'AT.Q_W.weight': torch.eye(16).to_sparse()}, 'AT.Q_W.weight is no plain tensor'),
+    'no numbers': ({'AT.Q_W.weight': torch.empty(16, 16, device='meta')}, 'AT.Q_W.weight is no plain tensor'),
+    'one number': ({'fc_activities.weight': torch.tensor(1.)}, 'classifiers of 1 activities'),
+    'vector': ({'fc_emb_1.weight': torch.zeros(16)}, r'fc_emb_1.weight gives \(16,\), expected a matrix'),
+    'nothing': ({'fc_emb_1.weight': torch.zeros(0, 2048)}, r'fc_emb_1.weight gives \(0, 2048\), expected a matrix'),
+    'several unknown': ({f'AT.x{i}': torch.zeros(1) for i in range(5)}, '5 unknown, such as AT.x0, AT.x1, AT.x2;'),
     'cells': ({'fc_emb_1.weight': torch.zeros(16, 1000)}, 'no square of cells'),
     'no backbone': ({'backbone.features.4.0.conv1.weight': None, 'backbone.features.0.weight': None}, 'no backbone whose names are known|missing'),
 }
@@ -184,6 +191,66 @@ def test_what_does_not_fit_is_named(name, at_file, tmp_path):
     torch.save(changed(at_file[1], **changes), tmp_path/'a.pth')
     with pytest.raises(CheckpointError, match=message): import_official(tmp_path/'a.pth', 'aformer')
     assert not (tmp_path/'a.safetensors').exists()
+
+@pytest.mark.parametrize('labels,message', [('collective', 'classifiers of 8 activities and not those of collective'), ('none', 'choose one by --labels')])
+def test_labels_of_another_number(at_file, tmp_path, labels, message):
+    with pytest.raises(CheckpointError, match=message): import_official(at_file[0], 'aformer', tmp_path/'a.safetensors', labels)
+
+def pieces_of(model):
+    "Names and shapes of a file of ARG or DIN without its backbone, with the mistakes below."
+    norm = {'fc_emb_1.weight': torch.zeros(8, 512), 'fc_activities.weight': torch.zeros(8, 8)}
+    arg = {f'gcn_list.0.{k}.{i}.weight': torch.zeros(4, 8) for k in ('fc_rn_theta_list', 'fc_rn_phi_list', 'fc_gcn_list') for i in range(2)}
+    din = {f'DPI.DIMlist.0.{k}.weight': torch.zeros(8, 8, 3, 3) for k in ('p_conv.1', 'scale_conv.1', 'hidden_weight')}
+    return norm | (arg if model == 'arg' else din | {'dpi_nl.weight': torch.zeros(2, 3, 8)})
+
+@pytest.mark.parametrize('model,changes', [
+    ('arg', {'gcn_list.0.nl_gcn_list.0.weight': torch.tensor(1.)}),                                             # no shape at all
+    ('arg', {'gcn_list.0.nl_gcn_list.0.weight': torch.zeros(6, 8), 'gcn_list.0.nl_gcn_list.1.weight': torch.zeros(6, 9)}),      # pieces that cannot be joined
+    ('arg', {'gcn_list.0.nl_gcn_list.0.weight': torch.zeros(1, 8)}),                                            # for no actor
+    ('arg', {'gcn_list.0.fc_rn_theta_list.0.weight': torch.zeros(0, 8), 'gcn_list.0.nl_gcn_list.0.weight': torch.zeros(6, 8)}),
+    ('din', {'DPI.DIMlist.0.hidden_weight.weight': None}), ('din', {'dpi_nl.weight': torch.tensor(1.)}), ('din', {'dpi_nl.weight': None}),
+    ('din', {'DPI.DIMlist.0.p_conv.1.weight': torch.zeros(3), 'DPI.DIMlist.0.scale_conv.1.weight': None}), ('din', {'DPI.DIMlist.0.scale_conv.1.weight': None, 'DPI.DIMlist.0.p_conv.1.weight': None}),
+    ('din', {'DPI.DIMlist.0.p_conv.1.weight': torch.zeros(8, 8, 2, 3)}), ('din', {'point_conv.weight': torch.zeros(4, 8, 1, 1)})])
+def test_other_networks_end_in_one_sentence(tmp_path, at_file, model, changes):
+    "Names of the right model, and shapes that its code cannot have."
+    backbone = {k: t for k,t in at_file[1].items() if k.startswith('backbone')}
+    torch.save(changed(backbone | pieces_of(model), **changes), tmp_path/'a.pth')
+    with pytest.raises(CheckpointError, match='a.pth: ') as e: import_official(tmp_path/'a.pth', model)
+    assert str(e.value).count('a.pth') == 1 and '\n' not in str(e.value) and not (tmp_path/'a.safetensors').exists()
+
+def test_wrapped_and_in_half_precision(at_file, tmp_path):
+    state = {f'module.{k}': t.half() if t.is_floating_point() else t for k,t in at_file[1].items()}
+    torch.save({'epoch': 1, 'model_state_dict': state, 'optimizer_state_dict': dict(state={0: torch.zeros(2)}), 0: {'a': torch.zeros(1)}}, tmp_path/'a.pth')
+    import_official(tmp_path/'a.pth', 'aformer')
+    model,*_ = load_model(tmp_path/'a.safetensors')
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert torch.equal(model.relation.blocks[0].attention.W_q.weight, at_file[1]['AT.Q_W.weight'].half().float())
+
+@pytest.mark.parametrize('name', (*WRAPPERS, 'fc_emb'))
+def test_tables_of_training_scripts(name):
+    t = torch.zeros(1)
+    inner = {'module.bias': t} if name != 'fc_emb' else dict(bias=t)
+    content = {'epoch': 3, name if name in WRAPPERS else f'{name}_state_dict': inner, 0: dict(a=t)}
+    assert [*official_state(content, 'x')] == ['bias' if name in WRAPPERS else 'fc_emb.bias']
+    content[name] = content                                                                                     # a table in itself
+    if name in WRAPPERS:
+        with pytest.raises(CheckpointError, match='no tensors by name'): official_state(content, 'x')
+
+class Call:
+    def __reduce__(self): return (print, ('executed',))
+
+def test_files_that_are_none(at_file, tmp_path, capsys):
+    "Nothing in a file is executed, and nothing is written."
+    torch.save(dict(state_dict=at_file[1], extra=Call()), tmp_path/'call.pth')
+    (tmp_path/'text.pth').write_text('weights')
+    (tmp_path/'empty.pth').touch()
+    torch.save([1, 2], tmp_path/'list.pth')
+    for name,message in (('call', 'nothing in it was executed'), ('text', 'cannot be read'), ('empty', 'cannot be read'), ('list', 'holds a list'), ('missing', 'no file')):
+        with pytest.raises(CheckpointError, match=message): import_official(tmp_path/f'{name}.pth', 'aformer')
+    refused('import', tmp_path/'missing.pth', '--model', 'aformer', says=['missing.pth'])
+    refused('import', at_file[0], '--model', 'dualai', says=['no official checkpoint of it is known', 'arg, aformer, din, higcin'])
+    refused('import', at_file[0], '--model', 'arg', says=['it looks like --model aformer'])
+    assert 'executed\n' not in capsys.readouterr().out and not [*tmp_path.glob('*.safetensors')]
 
 def test_names_that_differ_by_a_prefix_alone():
     t = torch.zeros(1)

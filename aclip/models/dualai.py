@@ -6,7 +6,7 @@ Docs: https://aclip-gar.github.io/aclip/models.dualai.html.md"""
 
 # %% auto #0
 __all__ = ['PATHS', 'ENCODINGS', 'TRANSFORMERS', 'BASE', 'SpatialTransformer', 'TemporalTransformer', 'DualAIRelation',
-           'check_dualai_options', 'DualAI', 'loss_name', 'check_losses']
+           'check_dualai_options', 'DualAI']
 
 # %% ../../nbs/13_models.dualai.ipynb #d33ffaa3
 import torch
@@ -15,7 +15,9 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from ..layers import EncoderBlock, check_actors, encode_centres, sinusoids, zero_padded
 from .base import BaseEntry, BaseModel
-from .dualai_losses import PARTS, check_known, contrastive_loss
+from .dualai_losses import PARTS, check_known, check_losses, check_negatives
+from .dualai_losses import contrastive_loss, loss_name
+from .dualai_paths import PathNetwork, check_fusion, fuse_paths, lone_path
 
 # %% ../../nbs/13_models.dualai.ipynb #90df05c2
 class SpatialTransformer(EncoderBlock):
@@ -56,27 +58,35 @@ class DualAIRelation(nn.Module):
         dropout:float=0.1, # dropout inside the transformers, 0..1
         bias:bool=False, # biases in W_q, W_k and W_v
         size:tuple[int,int]=(720, 1280), # height and width of the frame in pixels
+        between:bool=False, # a network with a residual between the transformers of a path
+        fusion:str='mean', # of the paths: their 'mean', or 'cat': side by side, wider
     ):
         super().__init__()
-        check_dualai_options(d, paths, encodings)
+        check_dualai_options(d, paths, encodings, fusion)
         self.d = d
+        self.d_out = d*len(paths) if fusion == 'cat' else d
         self.n_frames = n_frames
         self.encodings = tuple(encodings)
         self.size = tuple(size)
+        self.fusion = fusion
         def transformer(letter): return TRANSFORMERS[letter](d, heads, dropout=dropout, bias=bias)
         self.transformers = nn.ModuleDict({
             path: nn.ModuleDict({letter: transformer(letter) for letter in path})
             for path in paths})
+        networks = {path: PathNetwork(d) for path in paths if between}
+        self.between = nn.ModuleDict(networks)
 
 # %% ../../nbs/13_models.dualai.ipynb #7fc16f8a
 def check_dualai_options(
     d:int, # width D of an actor feature
     paths:tuple[str,...], # orders of the transformers
     encodings:tuple[str,...], # what is added to the features
+    fusion:str, # how the paths become one
 ):
     "Raise `ValueError` for options with which `DualAIRelation` cannot be built."
     check_known('DualAIRelation', 'path', paths, PATHS)
     check_known('DualAIRelation', 'encoding', encodings, ENCODINGS)
+    check_fusion(fusion)
     if not paths:
         raise ValueError(f"DualAIRelation: no path is given; choose from {', '.join(PATHS)}, "
                          "as a tuple")
@@ -115,6 +125,17 @@ def _encode_groups(self:DualAIRelation, x:Tensor, boxes:Tensor, mask:Tensor=None
     group_mask = None if mask is None else mask.repeat_interleave(groups, 0)
     return self.encode(x, boxes).reshape(-1, self.n_frames, *x.shape[2:]), group_mask
 
+# %% ../../nbs/13_models.dualai.ipynb #40564ec8
+@patch
+def halfway(self:DualAIRelation,
+    path:str, # its name
+    h:Tensor, # (B', n_frames, N, D), encoded features
+    mask:Tensor=None, # (B', N), True for a real actor; None: all real
+)->Tensor: # (B', n_frames, N, D)
+    "The input of a path's second transformer."
+    y = self.transformers[path][path[0]](h, mask)
+    return self.between[path](h, y) if self.between else y
+
 # %% ../../nbs/13_models.dualai.ipynb #3a168df5
 @patch
 def paths(self:DualAIRelation,
@@ -127,8 +148,7 @@ def paths(self:DualAIRelation,
     frame_mask = None if mask is None else mask[:, None]
     outputs = {}
     for path, transformers in self.transformers.items():
-        y = h
-        for letter in path: y = transformers[letter](y, group_mask)
+        y = transformers[path[1]](self.halfway(path, h, group_mask), group_mask)
         outputs[path] = zero_padded(y.reshape(x.shape), frame_mask)
     return outputs
 
@@ -136,9 +156,9 @@ def paths(self:DualAIRelation,
 @patch
 def fuse(self:DualAIRelation,
     paths:dict[str,Tensor], # from `paths`, each (B, T, N, D)
-)->Tensor: # (B, T, N, D)
-    "The mean of the paths."
-    return torch.stack(list(paths.values())).mean(0)
+)->Tensor: # (B, T, N, D), with fusion 'cat' (B, T, N, 2 D)
+    "The mean of the paths, or the paths side by side."
+    return fuse_paths(paths, self.fusion)
 
 # %% ../../nbs/13_models.dualai.ipynb #746b03fb
 @patch
@@ -146,8 +166,8 @@ def forward(self:DualAIRelation,
     x:Tensor, # actor features (B, T, N, D)
     boxes:Tensor, # (B, T, N, 4), x1 y1 x2 y2 in 0..1
     mask:Tensor=None, # (B, N), True for a real actor; None: all real
-)->Tensor: # (B, T, N, D)
-    "Both paths, averaged. T must be a multiple of `n_frames`."
+)->Tensor: # (B, T, N, D), with fusion 'cat' (B, T, N, 2 D)
+    "Both paths, fused. T must be a multiple of `n_frames`."
     return self.fuse(self.paths(x, boxes, mask))
 
 # %% ../../nbs/13_models.dualai.ipynb #b9f8a4e8
@@ -162,7 +182,7 @@ def interactions(self:DualAIRelation,
     frame_mask = None if group_mask is None else group_mask[:, None]
     maps = {}
     for path, transformers in self.transformers.items():
-        y = transformers['T'](h, group_mask) if path == 'TS' else h   # the input of its S-Trans
+        y = self.halfway(path, h, group_mask) if path == 'TS' else h  # the input of its S-Trans
         A = transformers['S'].attention.weights(y, frame_mask)     # (B', n_frames, heads, N, N)
         A = A.mean((1, 2)).unflatten(0, (len(x), -1)).mean(1)      # mean over a clip's groups
         maps[path] = zero_padded(A, mask)
@@ -182,36 +202,20 @@ class DualAI(BaseModel):
         contrastive:float=1., # weight of every part of the contrastive loss
         parts:tuple[str,...]=PARTS, # parts of the contrastive loss; none: off
         tau:float=1., # temperature of the contrastive loss, above 0
+        negatives:str='actors', # of frame-frame: other 'actors', or other 'frames' of the actor
         **relation, # arguments of `DualAIRelation`
     ):
         relation = DualAIRelation(features.d, **relation)
         super().__init__(features, relation, n_activities, n_actions, dropout)
         check_losses(joint, parts, relation.transformers)
+        check_negatives(negatives, parts, relation.n_frames)
         self.joint = joint
         self.contrastive = contrastive
         self.parts = tuple(parts)
         self.tau = tau
+        self.negatives = negatives
         joint_name = ('joint_loss',) if joint else ()
         self.extra_parts = (*joint_name, *map(loss_name, self.parts))
-
-# %% ../../nbs/13_models.dualai.ipynb #bccd7d71
-def loss_name(
-    part:str, # part of the contrastive loss, such as 'frame-video'
-)->str: # such as 'frame_video_loss'
-    "Name of a part of the contrastive loss in the progress table."
-    return f"{part.replace('-', '_')}_loss"
-
-# %% ../../nbs/13_models.dualai.ipynb #6e3b79dc
-def check_losses(
-    joint:float, # weight of the joint loss
-    parts:tuple[str,...], # parts of the contrastive loss
-    paths:dict, # the relation's transformers, by path
-):
-    "Raise `ValueError` for extra losses that do not exist, or that need a path which is missing."
-    check_known('DualAI', 'part', parts, PARTS, 'of the contrastive loss')
-    if (joint or parts) and len(paths) < 2:
-        raise ValueError("DualAI: joint and contrastive losses need both paths, there is only "
-                         f"{', '.join(paths)}; give joint=0 and parts=(), or both paths")
 
 # %% ../../nbs/13_models.dualai.ipynb #9c3bd496
 @patch
@@ -219,8 +223,18 @@ def forward(self:DualAI, frames:Tensor, boxes:Tensor, mask:Tensor=None)->dict[st
     "As `BaseModel`, plus `activity_ST`, `activity_TS` (B, G) and features `ST`, `TS` (B, T, N, D)."
     paths = self.relation.paths(self.embed(frames, boxes, mask), boxes, mask)
     activity, action = self.classify(self.relation.fuse(paths), mask)
-    of_paths = {f'activity_{p}': self.activity(self.dropout(y), mask) for p, y in paths.items()}
+    of_paths = {f'activity_{p}': self.path_activity(paths, p, mask) for p in paths}
     return dict(activity=activity, action=action, **of_paths, **paths)
+
+# %% ../../nbs/13_models.dualai.ipynb #9e90ad48
+@patch
+def path_activity(self:DualAI,
+    paths:dict[str,Tensor], # from the relation's `paths`
+    name:str, # of one path
+    mask:Tensor=None, # (B, N), True for a real actor; None: all real
+)->Tensor: # (B, G)
+    "Activity scores of one path alone."
+    return self.activity(self.dropout(lone_path(paths, name, self.relation.fusion)), mask)
 
 # %% ../../nbs/13_models.dualai.ipynb #8b623571
 @patch
@@ -244,7 +258,8 @@ def extra_losses(self:DualAI,
     losses = {}
     if self.joint: losses['joint_loss'] = self.joint_loss(out, activity)
     if self.parts:
-        parts = contrastive_loss(out['ST'], out['TS'], mask, self.parts, self.tau)
+        parts = contrastive_loss(out['ST'], out['TS'], mask, self.parts, self.tau,
+                                 self.negatives)
         for part, loss in parts.items(): losses[loss_name(part)] = self.contrastive*loss
     return losses
 

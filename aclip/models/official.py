@@ -6,9 +6,9 @@ Docs: https://aclip-gar.github.io/aclip/models.official.html.md"""
 
 # %% auto #0
 __all__ = ['EMBEDDING', 'ACTIVITY', 'ACTION', 'STEP_1', 'WRAPPERS', 'SUFFIX', 'OURS', 'THEIRS', 'INCEPTION', 'VGG', 'RESNET',
-           'STAGES', 'COUNTER', 'single', 'Part', 'Layout', 'OfficialFiles', 'unwrapped', 'official_state',
-           'backbone_parts', 'pieces', 'count', 'Translated', 'translate', 'fitted', 'inside', 'official_name',
-           'unfilled', 'left_over', 'misfits', 'check_complete', 'filled']
+           'STAGES', 'COUNTER', 'single', 'Part', 'Layout', 'OfficialFiles', 'inner_table', 'unwrapped',
+           'official_state', 'backbone_parts', 'pieces', 'count', 'Translated', 'translate', 'fitted', 'inside',
+           'official_name', 'unfilled', 'left_over', 'misfits', 'check_complete', 'filled']
 
 # %% ../../nbs/48a_models.official.ipynb #d911281f
 import re
@@ -66,13 +66,23 @@ WRAPPERS = ('state_dict', 'model_state_dict', 'net_state_dict', 'model', 'net')
 SUFFIX = '_state_dict'
 
 # %% ../../nbs/48a_models.official.ipynb #e3cba884
+def inner_table(
+    content:dict, # of a file
+)->dict: # the table of the network, at most nine tables deep
+    "The table inside the tables that training scripts put around it."
+    for _ in range(9):
+        inner = [content[name] for name in WRAPPERS if isinstance(content.get(name), dict)]
+        if not inner: break
+        content = inner[0]
+    return content
+
 def unwrapped(
     content:dict, # of a file
 )->dict: # names of tensors, perhaps beside other entries
     "The table of tensors inside the tables of a training script."
-    for name in WRAPPERS:
-        if isinstance(content.get(name), dict): return unwrapped(content[name])
-    tables = {k: v for k, v in content.items() if isinstance(v, dict) and k.endswith(SUFFIX)}
+    content = inner_table(content)
+    tables = {k: v for k, v in content.items()
+              if isinstance(v, dict) and str(k).endswith(SUFFIX)}
     inner = {f'{k.removesuffix(SUFFIX)}.{name}': t for k, v in tables.items()
              for name, t in v.items()}
     return {**{k: v for k, v in content.items() if k not in tables}, **inner}
@@ -90,6 +100,9 @@ def official_state(
         if short in state:
             raise CheckpointError(f"{what}: holds {short} with and without 'module.' before it; "
                                   "give the file that one training script has written")
+        if value.layout != torch.strided or value.is_meta or value.is_quantized:
+            raise CheckpointError(f"{what}: {short} is no plain tensor of numbers (sparse, "
+                                  "quantised, or without its numbers); save it as a plain one")
         state[short] = value
     if state: return state
     entries = ', '.join(map(str, [*content][:5])) or 'nothing'
@@ -240,7 +253,8 @@ def check_complete(
 ):
     "`CheckpointError` for tensors that are missing, left over, or of another shape."
     lists = dict(missing=unfilled(done, own), unknown=left_over(done, state, own))
-    found = [f"{len(names)} {kind}, such as {names[0]}" for kind, names in lists.items() if names]
+    found = [f"{len(names)} {kind}, such as {', '.join(names[:3])}"
+             for kind, names in lists.items() if names]
     found += misfits(done, own)[:1]
     if not found: return
     raise CheckpointError(f"{what}: {'; '.join(found)}; import a file of the unchanged official "
