@@ -6,13 +6,15 @@ Docs: https://aclip-gar.github.io/aclip/text.view_state.html.md"""
 
 # %% auto #0
 __all__ = ['ORDINARY', 'ATOMS', 'changes_buffers', 'hold_layers', 'copied_buffers', 'same', 'relate', 'tensors_in',
-           'plain_tensors', 'no_state_left', 'kept_results', 'find_uncopyable', 'copy_module', 'frozen_unless_it_fails']
+           'plain_tensors', 'no_state_left', 'kept_results', 'find_uncopyable', 'copy_module', 'shared_copy',
+           'frozen_unless_it_fails']
 
 # %% ../../nbs/07a_text.view_state.ipynb #1832d209
 import copy
 import gc
 import torch
 from contextlib import contextmanager
+from itertools import chain
 from torch import Tensor, nn
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
@@ -151,6 +153,23 @@ def copy_module(
         place = find_uncopyable(module, memo)
         raise ValueError(f"{place} cannot be copied for the text branch ({e}); keep it outside "
                          "of the relation, or give its class a method __deepcopy__") from e
+
+# %% ../../nbs/07a_text.view_state.ipynb #e738e2cf
+def shared_copy(
+    module:nn.Module, # any module
+)->nn.Module: # new modules, the same parameters and buffers
+    "A copy of a module that holds the original's tensors by reference."
+    modules = [*module.modules()]
+    # A module keeps its tensors in two dictionaries. Moving it replaces buffers in them.
+    dictionaries = [held for m in modules for held in (m._parameters, m._buffers)]
+    tensors = chain(module.parameters(), module.buffers(), kept_results(module))
+    # deepcopy takes what is in its memo as copied already.
+    view = copy_module(module, {id(x): x for x in chain(dictionaries, tensors)})
+    # A class may copy itself in another way.
+    for m, new in zip(modules, view.modules(), strict=True):
+        new._parameters = m._parameters
+        new._buffers = m._buffers
+    return view
 
 # %% ../../nbs/07a_text.view_state.ipynb #226e8bc4
 @contextmanager
