@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
+from ..data.rules import check_values, real
 from ..layers import EncoderBlock, check_actors, encode_centres, sinusoids, zero_padded
 from .base import BaseEntry, BaseModel
 from .dualai_losses import PARTS, check_known, contrastive_loss
@@ -184,6 +185,7 @@ class DualAI(BaseModel):
         tau:float=1., # temperature of the contrastive loss, above 0
         **relation, # arguments of `DualAIRelation`
     ):
+        check_values(locals(), DualAI.rules, 'DualAI: ')
         relation = DualAIRelation(features.d, **relation)
         super().__init__(features, relation, n_activities, n_actions, dropout)
         check_losses(joint, parts, relation.transformers)
@@ -193,6 +195,10 @@ class DualAI(BaseModel):
         self.tau = tau
         joint_name = ('joint_loss',) if joint else ()
         self.extra_parts = (*joint_name, *map(loss_name, self.parts))
+
+# %% ../../nbs/13_models.dualai.ipynb #e59bca34
+# A negative weight would make a loss larger, without any sign of it.
+DualAI.rules = dict(joint=real(0), contrastive=real(0))
 
 # %% ../../nbs/13_models.dualai.ipynb #bccd7d71
 def loss_name(

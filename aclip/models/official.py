@@ -68,11 +68,14 @@ SUFFIX = '_state_dict'
 # %% ../../nbs/48a_models.official.ipynb #e3cba884
 def unwrapped(
     content:dict, # of a file
+    depth:int=9, # most tables inside each other
 )->dict: # names of tensors, perhaps beside other entries
     "The table of tensors inside the tables of a training script."
     for name in WRAPPERS:
-        if isinstance(content.get(name), dict): return unwrapped(content[name])
-    tables = {k: v for k, v in content.items() if isinstance(v, dict) and k.endswith(SUFFIX)}
+        inside = content.get(name)
+        if depth and isinstance(inside, dict): return unwrapped(inside, depth - 1)
+    tables = {k: v for k, v in content.items()
+              if isinstance(v, dict) and isinstance(k, str) and k.endswith(SUFFIX)}
     inner = {f'{k.removesuffix(SUFFIX)}.{name}': t for k, v in tables.items()
              for name, t in v.items()}
     return {**{k: v for k, v in content.items() if k not in tables}, **inner}
@@ -86,6 +89,9 @@ def official_state(
     state = {}
     for name, value in unwrapped(content).items():
         if not torch.is_tensor(value): continue
+        if value.layout != torch.strided or value.is_quantized:
+            raise CheckpointError(f"{what}: {name} is a sparse or quantised tensor; give the .pth "
+                                  "file that an official training script has written")
         short = re.sub(r'^(module\.)+', '', str(name))
         if short in state:
             raise CheckpointError(f"{what}: holds {short} with and without 'module.' before it; "
