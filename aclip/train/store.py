@@ -62,6 +62,7 @@ _OPTIONS = dict(kind=_KINDS, dtype=one_of(['float16', 'float32']),
                 precision=one_of(['fp32', 'fp16', 'bf16']), per_shard=whole(1))
 _MANIFEST = dict(_OPTIONS, model=TEXT, width=whole(1), size=PAIR, n_actors=whole(1),
                  frames=whole(1), clips=TABLE)
+_SIZES = dict(bytes=listed(optional(whole(0, 10**15)))) # not in manifests of older versions
 
 def _check_format(manifest:dict, path:Path):
     "`CheckpointError` for JSON that is not a manifest, or one of another version."
@@ -75,7 +76,7 @@ def _check_format(manifest:dict, path:Path):
         check_values(dict(clips=[*manifest['clips'].values()]), dict(clips=listed(TEXT, 1)))
         check_values(manifest, dict(bytes=TABLE))
         sizes = [*manifest.get('bytes', {}).values()]
-        check_values(dict(bytes=sizes), dict(bytes=listed(optional(whole(0, 10**15)))))
+        check_values(dict(bytes=sizes), _SIZES)
     except ValueError as e:
         raise CheckpointError(f"{path}: a damaged manifest ({e}); {_ADVICE}") from e
 
