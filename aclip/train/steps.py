@@ -20,7 +20,8 @@ from pathlib import Path
 from torch import nn
 from ..checkpoint import read_meta, unique_state
 from ..data.loaders import clip_dls
-from ..files import check_writable, counted, finite, machine_info, sealed, unfinished, write_json
+from ..files import check_writable, counted, finite, machine_info, sealed, unfinished
+from ..files import write_json
 from .callbacks import Checkpoints, ShowTraining
 from .extract import on_store
 from .learner import backbone_learner, fit, relation_learner, text_learner
