@@ -38,7 +38,7 @@ def check_heads(
     "Raise a ValueError where a width cannot be split."
     if d % heads:
         raise ValueError(f"Attention: width {d} cannot be split into {heads} heads; "
-                         "choose heads that divide it")
+                         "change the width or the heads")
 
 # %% ../nbs/08_layers.ipynb #a5b9ce5e
 def zero_padded(

@@ -198,7 +198,7 @@ def test_standard_output_is_the_result_alone(made, step):
     argv = 'evaluate', '--model', best(made, step), '--data', made/'data', '--available', '--workers', 0
     status,out,err = aclip(*argv, '--json')
     assert status == 0 and json.loads(out)['clips'] == 1 and '1/1' in err     # the bar is on standard error
-    assert aclip(*argv)[1].startswith('1 clips of test\n')
+    assert aclip(*argv)[1].startswith('1 clip of test\n')
 
 def test_a_place_that_cannot_be_written(made):
     refused('evaluate', '--model', best(made, 1), '--data', made/'data', '--available', '--out', best(made, 1), says=['cannot be made', 'choose a folder'])

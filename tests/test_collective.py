@@ -134,7 +134,7 @@ def test_doctor_of_a_sound_folder(root):
     assert report.ok and report.dataset == 'collective' and report.splits == {'train': 3, 'test': 1} and report.players == {3: 1, 1: 3}
     assert report.actions == dict(crossing=1, walking=1, NA=1, waiting=1, talking=1, queueing=1) and report.left_out == dict(all_NA=1, short=1)
     assert report.clipped == 2 and report.sizes == {'100 x 160': 4} and {f.level for f in report.findings} == {'note'}
-    assert any('1 boxes begin at negative pixels, 1 reach beyond' in f.message for f in report.findings)
+    assert any('1 box begins at negative pixels, 1 reaches beyond' in f.message for f in report.findings)
     assert json.loads(json.dumps(report.to_dict()))['left_out'] == dict(all_NA=1, short=1)
 
 def test_doctor_finds_everything_at_once(root):

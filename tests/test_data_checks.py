@@ -623,7 +623,7 @@ def test_variables_of_launchers(name, value, tmp_path, monkeypatch):
     monkeypatch.setenv(name, value)
     status, out, err = aclip('doctor', '--data', tmp_path, '--quiet')
     if value.strip(): assert status == 1 and len(err.splitlines()) == 1 and f'{name}=' in err and 'whole number' in err
-    else: assert status == 0 and '1 clips' in out
+    else: assert status == 0 and '1 clip ' in out
 
 def test_a_warning_is_one_line_of_the_command(tmp_path):
     from aclip.config import Config

@@ -125,7 +125,7 @@ def test_stale_kind_given_to_the_store(copy, clips):
 
 def test_other_data(copy, clips):
     before = files(copy)
-    with pytest.raises(CheckpointError, match=f'other boxes or frames in 1 clips, such as {clips[0].name}'): fill(copy, other_boxes(clips))
+    with pytest.raises(CheckpointError, match=f'other boxes or frames in 1 clip, such as {clips[0].name}'): fill(copy, other_boxes(clips))
     assert files(copy) == before
 
 def test_other_version(copy, clips):
@@ -348,3 +348,25 @@ def test_what_this_machine_cannot_do_leaves_no_store(clips, tmp_path):
 
 def test_two_clips_of_one_name(clips, tmp_path):
     with pytest.raises(DataError, match=f'{clips[0].name}: annotated twice'): fill(tmp_path/'s', [clips[0], replace(clips[1], name=clips[0].name)])
+
+
+# What changes unseen
+
+def test_frames_extracted_again(world, copy, clips, tmp_path):
+    "The same names and boxes, other files: the sizes in bytes differ."
+    frames = [tmp_path/f.name for f in clips[0].frames]
+    for old,new in zip(clips[0].frames, frames): new.write_bytes(old.read_bytes())
+    moved = [replace(clips[0], frames=frames), *clips[1:]]
+    assert fill(copy, moved)['computed'] == 0                # copied files are the same
+    frames[3].write_bytes(frames[3].read_bytes() + b'again')
+    with pytest.raises(CheckpointError, match=f'frame files of another size in 1 clip, such as {clips[0].name}.*delete this one'): fill(copy, moved)
+    manifest = json.loads((copy/'manifest.json').read_text())
+    del manifest['bytes']                                    # of an older version
+    (copy/'manifest.json').write_text(json.dumps(manifest))
+    assert not FeatureStore(copy)._replaced_frames({clips[0].name: 1})
+
+def test_no_room_for_the_shards(tmp_path, clips, monkeypatch):
+    "Before any frame is decoded."
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: type('Usage', (), dict(free=1000)))
+    monkeypatch.setattr(FeatureStore, '_compute', lambda *_: pytest.fail('computed'))
+    with pytest.raises(ValueError, match='MB will be written, but the disk has 0 MB free'): fill(tmp_path/'s', clips)

@@ -20,6 +20,7 @@ from .errors import DataError
 from .findings import (Report, check_frames, check_number, check_size, count_clip,
                                  numbered_folders, parse_lines)
 from .progress import show_progress
+from ..files import counted
 
 # %% ../../nbs/71_data.check_collective.ipynb #166fd8ce
 def check_people(
@@ -67,8 +68,8 @@ def check_gaps(
     expected = set(range(keys[0].frame, keys[-1].frame, 10))
     gaps = sorted(expected - {key.frame for key in keys})
     if gaps:
-        report.add('note', f'{name}: {len(gaps)} key frames without annotation between the '
-                           f'others, first {gaps[0]}. Nothing needs to be done.')
+        report.add('note', f'{name}: {counted(len(gaps), "key frame")} without annotation between '
+                           f'the others, first {gaps[0]}. Nothing needs to be done.')
 
 # %% ../../nbs/71_data.check_collective.ipynb #abca2321
 def check_sequence(
@@ -111,11 +112,12 @@ def note_totals(
 ):
     "Note what the reader clips and leaves out."
     if negative or beyond:
-        report.add('note', f'{report.root}: {negative} boxes begin at negative pixels, {beyond} '
-                           'reach beyond the right or lower edge. They are clipped to the frame.')
+        report.add('note', f'{report.root}: {counted(negative, "box begins", "boxes begin")} at '
+                           f'negative pixels, {counted(beyond, "reaches", "reach")} beyond '
+                           'the right or lower edge. They are clipped to the frame.')
     for reason, description in REASONS.items():
         if n := report.left_out[reason]:
-            report.add('note', f'{report.root}: {n} key frames {description}. '
+            report.add('note', f'{report.root}: {counted(n, "key frame")} {description}. '
                                'The reader leaves them out.')
 
 # %% ../../nbs/71_data.check_collective.ipynb #a4b3db8f

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from .boxes import box_fault, check_boxes, normalise_boxes
 from .errors import DataError
 from .images import check_frame_size, frame_size, read_frame
+from ..files import counted
 
 # %% ../../nbs/61_data.clips.ipynb #0cc38200
 # what a clip is made of can be imported from here, too
@@ -37,7 +38,7 @@ class Clip:
         check_values(self)
 
     def __repr__(self):
-        counts = f'{len(self.frames)} frames, {len(self.actions)} actors'
+        counts = f"{counted(len(self.frames), 'frame')}, {counted(len(self.actions), 'actor')}"
         return f'Clip({self.name}: {counts}, activity {self.activity})'
 
 # %% ../../nbs/61_data.clips.ipynb #bcfbe42c

@@ -21,6 +21,7 @@ from .images import frame_size
 from .lines import split_numbers
 from .collective_annotation import (ACTIVITIES, MERGED, SPLITS, KeyFrame, group_activity,
                                               read_key_frames)
+from ..files import counted
 
 # %% ../../nbs/66_data.collective.ipynb #51ad44ba
 # Frames of a clip, counted from the key frame.
@@ -186,8 +187,9 @@ def check_clips(
                         '--available) or frames="none" (boxes only).')
     if not clips:
         raise DataError(f'{root}: no clip of split {split!r} with frames={frames!r} '
-                        f'({len(incomplete)} clips lack frames). Expected at least one. Check the '
-                        'folder, or choose another split (evaluate --split, train --protocol).')
+                        f'({counted(len(incomplete), "clip lacks", "clips lack")} frames). '
+                        'Expected at least one. Check the folder, or choose another split '
+                        '(evaluate --split, train --protocol).')
     if isinstance(split, str) and len({c.activity for c in clips}) < 2:
         raise DataError(f'{root}: split {split!r} has one activity, '
                         f'{ACTIVITIES[clips[0].activity]}. Expected two or more. '

@@ -63,7 +63,7 @@ VOLLEYBALL = Dataset(
     recipes={},
     dropout={1: .3, 2: .3, 3: .3},
     relation=dict(n_graphs=16, norm='nodes', aspect=87/157, size=(720, 1280),
-                  layer_norm='clip'),
+                  layer_norm='clip', map_aspect=22/40),
     teacher='tiny',
     folders=r'videos|\d+',
     layout='videos/ with folders 0 to 54')
@@ -89,7 +89,7 @@ COLLECTIVE = Dataset(
     },
     dropout={1: .5, 2: .2, 3: .2},
     relation=dict(n_graphs=4, norm='features', aspect=57/87, size=(480, 720),
-                  layer_norm='actor'),
+                  layer_norm='actor', map_aspect=15/22),
     teacher='random128',
     folders=r'seq\d\d',
     layout='folders seq01 to seq44')

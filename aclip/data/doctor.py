@@ -12,6 +12,7 @@ from pathlib import Path
 from .errors import DataError, collect_warnings
 from .datasets import Dataset, detect_dataset
 from .findings import Report
+from ..files import counted
 
 # %% ../../nbs/72_data.doctor.ipynb #89414894
 def check_counts(
@@ -32,8 +33,8 @@ def check_counts(
         report.add('error', f'{report.root}: no clip in it. Expected at least one annotated frame '
                             'that makes a clip. Copy the dataset again.')
     if n := len(report.without_frames):
-        report.add('note', f'{report.root}: {n} clips have no frames on disk. '
-                           'Read with frames="available" or frames="none".')
+        report.add('note', f'{report.root}: {counted(n, "clip has", "clips have")} no frames on '
+                           'disk. Read with frames="available" or frames="none".')
 
 # %% ../../nbs/72_data.doctor.ipynb #fb484ebd
 def doctor(

@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from .errors import DataError
 from .images import check_mode, open_image, read_frame, upright_size
 from .lines import read_lines
+from ..files import counted
 
 # %% ../../nbs/69_data.findings.ipynb #c5a7c91d
 class Finding(NamedTuple):
@@ -93,8 +94,8 @@ def count_lines(
     total = sum(report.splits.values())
     part = len(report.incomplete)
     none = len(report.without_frames)
-    lines = [f'{report.root}: {total} clips ({format_counts(report.splits)})',
-             f'frames: {total-part-none} clips complete, {part} in part, {none} none',
+    lines = [f'{report.root}: {counted(total, "clip")} ({format_counts(report.splits)})',
+             f'frames: {counted(total-part-none, "clip")} complete, {part} in part, {none} none',
              f'activities: {format_counts(report.activities)}',
              f'actions: {format_counts(report.actions)}',
              f'actors per clip: {format_counts(report.players)}',

@@ -28,7 +28,7 @@ from .scene import make_scene, plan_activities
 from .scene_labels import annotation_line, scene_captions, track_lines
 from .volleyball_annotation import ACTIVITIES, WINDOW
 from .world import clip_place, frame_names, world_bytes, world_files, world_videos
-from ..files import FileError, check_writable, read_json
+from ..files import FileError, check_writable, counted, read_json
 
 # %% ../../nbs/77_data.synthetic.ipynb #65aa50ce
 def _partial_folder(root, run):
@@ -260,7 +260,8 @@ def world_text(
     result:dict, # as from `draw_world`
 )->str: # one line
     "What `aclip world` prints."
-    return f"{result['root']}: {result['clips']} clips in {result['videos']} videos"
+    return (f"{result['root']}: {counted(result['clips'], 'clip')} in "
+            f"{counted(result['videos'], 'video')}")
 
 # %% ../../nbs/77_data.synthetic.ipynb #91cbfb8a
 def read_captions(

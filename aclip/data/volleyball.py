@@ -21,6 +21,7 @@ from .volleyball_annotation import ACTIONS, ACTIVITIES, SPLITS, WINDOW
 from .volleyball_annotation import (annotation_boxes, known_size, read_targets,
                                               video_size)
 from .volleyball_tracks import load_tracks, pickle_boxes, track_boxes
+from ..files import counted
 
 # %% ../../nbs/65_data.volleyball.ipynb #4a0c985f
 # the labels can be imported from here, too
@@ -133,8 +134,9 @@ def check_clips(
                         '--available) or frames="none" (boxes only).')
     if not clips:
         raise DataError(f'{videos}: no clip of split {split!r} with frames={frames!r} '
-                        f'({n} clips lack frames). Expected at least one. Check the folder, '
-                        'or choose another split (evaluate --split, train --protocol).')
+                        f'({counted(n, "clip lacks", "clips lack")} frames). Expected at '
+                        'least one. Check the folder, or choose another split '
+                        '(evaluate --split, train --protocol).')
 
 # %% ../../nbs/65_data.volleyball.ipynb #4daf341a
 def read_volleyball(

@@ -20,7 +20,7 @@ from ..data.ownership import check_output, json_with
 from ..data.source import ClipSource
 from .plots import plot_confusion
 from .scores import predict_scores, report
-from ..files import make_folder, write_file, write_json
+from ..files import counted, make_folder, write_file, write_json
 from ..metrics import confusion_matrix
 from ..train.parallel import join_processes, shard_loader
 from ..zoo import load_model
@@ -138,7 +138,7 @@ def evaluation_text(
 )->str: # lines
     "What `aclip evaluate` prints."
     scores = {name: v for name, v in result.items() if isinstance(v, dict)}
-    lines = [f"{result['clips']} clips of {result['split']}"]
+    lines = [f"{counted(result['clips'], 'clip')} of {result['split']}"]
     for name, v in scores.items():
         lines.append(f"{name:16s} MCA {v['MCA']:6.2f}   MPCA {v['MPCA']:6.2f}")
     lines.append('confusion (rows are the truth, columns in the same order):')

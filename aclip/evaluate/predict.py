@@ -17,6 +17,7 @@ from ..data.clips import Clip, DataError
 from ..data.folder import frame_number, read_folder
 from ..data.loaders import clip_dl
 from .scores import predict_scores
+from ..files import counted
 from ..zoo import load_model
 
 # %% ../../nbs/24_evaluate.predict.ipynb #ce96ce9d
@@ -40,8 +41,8 @@ def window_clip(
     clip = read_folder(frames, boxes, target, 1 if single else 10)
     n = len(clip.frames) if config.single_frames else config.n_frames[1]
     if n > len(clip.frames):
-        raise DataError(f"{frames}: {len(clip.frames)} frames, but this model looks at {n} around "
-                        f"the target. Put at least {n} numbered frames there.")
+        raise DataError(f"{frames}: {counted(len(clip.frames), 'frame')}, but this model looks at "
+                        f"{n} around the target. Put at least {n} numbered frames there.")
     return clip, n
 
 # %% ../../nbs/24_evaluate.predict.ipynb #0914984a

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
+from ..data.rules import check_values, real
 from ..layers import EncoderBlock, check_actors, encode_centres, sinusoids, zero_padded
 from .base import BaseEntry, BaseModel
 from .dualai_losses import PARTS, check_known, check_losses, check_negatives
@@ -205,6 +206,7 @@ class DualAI(BaseModel):
         negatives:str='actors', # of frame-frame: other 'actors', or other 'frames' of the actor
         **relation, # arguments of `DualAIRelation`
     ):
+        check_values(locals(), DualAI.rules, 'DualAI: ')
         relation = DualAIRelation(features.d, **relation)
         super().__init__(features, relation, n_activities, n_actions, dropout)
         check_losses(joint, parts, relation.transformers)
@@ -216,6 +218,10 @@ class DualAI(BaseModel):
         self.negatives = negatives
         joint_name = ('joint_loss',) if joint else ()
         self.extra_parts = (*joint_name, *map(loss_name, self.parts))
+
+# %% ../../nbs/13_models.dualai.ipynb #e59bca34
+# A negative weight would make a loss larger, without any sign of it.
+DualAI.rules = dict(joint=real(0), contrastive=real(0))
 
 # %% ../../nbs/13_models.dualai.ipynb #9c3bd496
 @patch

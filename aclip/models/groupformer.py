@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
+from ..data import rules
 from ..layers import check_actors, encode_centres, max_over_actors, zero_padded
 from .base import ActivityClassifier, BaseEntry, BaseModel
 from .clustered_attention import ClusteredAttention, ClusteredEncoder, Decoder
@@ -219,6 +220,7 @@ class GroupFormer(BaseModel):
         cluster_loss:float=1., # weight of the cluster loss; 0: off
         **relation, # arguments of `GroupFormerRelation`
     ):
+        rules.check_values(locals(), GroupFormer.rules, 'GroupFormer: ')
         made = GroupFormerRelation(features.d, **relation)
         super().__init__(features, made, n_activities, n_actions, dropout, norm=False)
         self.cluster_loss = cluster_loss
@@ -233,6 +235,9 @@ class GroupFormer(BaseModel):
     )->Tensor: # x (B, T, N, D)
         "Actor features as they are."
         return self.features(frames, boxes)
+
+# %% ../../nbs/44i_models.groupformer.ipynb #29b2869b
+GroupFormer.rules = dict(cluster_loss=rules.real(0))
 
 # %% ../../nbs/44i_models.groupformer.ipynb #cb9364c0
 @patch

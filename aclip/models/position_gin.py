@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
-from ..layers import check_actors, check_mask, init_linear, zero_padded
+from ..layers import check_actors, check_heads, check_mask, init_linear, zero_padded
 from .base import BaseEntry, BaseModel
 from .boxes import box_centre
 from .position_graph import EDGES, check_edges
@@ -152,6 +152,7 @@ class PooledClassifier(nn.Module):
         super().__init__()
         if neck not in ('max', 'attention'):
             raise ValueError(f"PooledClassifier: neck is {neck!r}; choose 'max' or 'attention'")
+        if neck == 'attention': check_heads(d, 4)
         self.time = nn.Parameter(.02*torch.randn(1, window, d))
         self.attention = nn.MultiheadAttention(d, 4, batch_first=True) if neck != 'max' else None
         self.head = nn.Sequential(nn.Dropout(.1), nn.Linear(d, d), nn.ReLU(), nn.Dropout(.05),

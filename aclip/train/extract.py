@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..checkpoint import CheckpointError
 from ..data.loaders import clip_dl
 from ..data.progress import show_progress
+from ..files import check_room
 from ..models.base import freeze
 from .frozen import FrozenPart, StoredClips
 from .learner import check_precision
@@ -146,6 +147,15 @@ def _check_given(self:FeatureStore, shards:list, clips:dict):
                                       "not asked for; finish the store with aclip features, "
                                       "or name all of its splits")
 
+# %% ../../nbs/83_train.extract.ipynb #29d79ab2
+@patch
+def _check_space(self:FeatureStore, shards:list):
+    "`FileError` if the disk has no room for shards that have to be computed."
+    manifest = self.manifest
+    n_clips = sum(len(self.shard_clips(i)) for i in shards)
+    each = manifest['frames']*manifest['n_actors']*manifest['width']
+    check_room(self.folder, n_clips*each*getattr(torch, manifest['dtype']).itemsize)
+
 # %% ../../nbs/83_train.extract.ipynb #3ac91429
 @patch
 def _report(self:FeatureStore, n_clips:int, needed:list, computed:int, seconds:float,
@@ -182,6 +192,7 @@ def fill(self:FeatureStore,
     needed = sorted({positions[name][0] for name in by_name})
     missing = self._own_missing(needed)
     self._check_given(missing, by_name)
+    self._check_space(missing)
     spent = self._compute(part, missing, by_name, workers, progress)
     computed = sum(len(self.shard_clips(i)) for i in missing)
     return self._report(len(by_name), needed, computed, time.perf_counter() - start, spent)

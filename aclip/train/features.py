@@ -14,6 +14,7 @@ from typing import Literal
 from fastai.torch_core import default_device
 from ..config import Config
 from ..data.source import ClipSource
+from ..files import counted
 from .frozen import FrozenPart
 from .parallel import take_gpu
 from .store import FeatureStore
@@ -69,11 +70,11 @@ def features_text(
 )->str: # a line or more
     "What `aclip features` prints."
     r = result
-    lines = [f"{r['store']}: {r['kind']} of {r['clips']} clips, {r['frames']} frames, "
-             f"{r['bytes']/1e6:.1f} MB"]
+    lines = [f"{r['store']}: {r['kind']} of {counted(r['clips'], 'clip')}, "
+             f"{counted(r['frames'], 'frame')}, {r['bytes']/1e6:.1f} MB"]
     if r['computed']:
         shares = ', '.join(f'{k} {v:.0%}' for k, v in r['share'].items())
-        lines.append(f"{r['computed']} clips computed in {r['seconds']:.0f} s, "
+        lines.append(f"{counted(r['computed'], 'clip')} computed in {r['seconds']:.0f} s, "
                      f"{r['frames_per_second']:.1f} frames a second: {shares}")
     if r['missing']:
         shards = ' '.join(map(str, r['missing']))

@@ -20,7 +20,8 @@ from pathlib import Path
 from torch import nn
 from ..checkpoint import read_meta, unique_state
 from ..data.loaders import clip_dls
-from ..files import check_writable, finite, machine_info, sealed, unfinished, write_json
+from ..files import check_writable, counted, finite, machine_info, sealed, unfinished
+from ..files import write_json
 from .callbacks import Checkpoints, ShowTraining
 from .extract import on_store
 from .learner import backbone_learner, fit, relation_learner, text_learner
@@ -117,7 +118,9 @@ def show_training(
     "Show the progress of a step; `ShowTraining` does it."
     clips = len(learn.dls.train_ds)
     epochs = plan.recipe.epochs
-    if title is None: print(f'{plan.folder}: {clips} clips, {epochs} epochs', flush=True)
+    if title is None:
+        text = f"{plan.folder}: {counted(clips, 'clip')}, {counted(epochs, 'epoch')}"
+        print(text, flush=True)
     show = ShowTraining(title or plan.folder.name, lines=title is None)
     stack.callback(show.after_fit)
     learn.add_cb(show)
@@ -200,6 +203,7 @@ def train_text(
     for r in records:
         select = PROTOCOLS[r['protocol']].select
         what = 'MCA on training clips' if select in (None, 'train') else 'best MCA'
-        lines.append(f"step {r['step']}: {r['clips'][0]} clips, {r['trainable']:,} trainable, "
-                     f"{r['seconds']:.0f} s, {what} {100*r['best']['mca']:.1f} ({r['protocol']})")
+        lines.append(f"step {r['step']}: {counted(r['clips'][0], 'clip')}, "
+                     f"{r['trainable']:,} trainable, {r['seconds']:.0f} s, "
+                     f"{what} {100*r['best']['mca']:.1f} ({r['protocol']})")
     return '\n'.join(lines)
