@@ -247,6 +247,7 @@ def test_files_that_are_none(at_file, tmp_path, capsys):
     torch.save([1, 2], tmp_path/'list.pth')
     for name,message in (('call', 'nothing in it was executed'), ('text', 'cannot be read'), ('empty', 'cannot be read'), ('list', 'holds a list'), ('missing', 'no file')):
         with pytest.raises(CheckpointError, match=message): import_official(tmp_path/f'{name}.pth', 'aformer')
+    with pytest.raises(ValueError, match="no base model 'nope'; there are arg"): import_official(at_file[0], 'nope')
     refused('import', tmp_path/'missing.pth', '--model', 'aformer', says=['missing.pth'])
     refused('import', at_file[0], '--model', 'dualai', says=['no official checkpoint of it is known', 'arg, aformer, din, higcin'])
     refused('import', at_file[0], '--model', 'arg', says=['it looks like --model aformer'])

@@ -13,13 +13,13 @@ __all__ = ['LABELS', 'ADVICE', 'NO_BACKBONE', 'LabelSet', 'find_labels', 'embedd
 import contextlib
 import math
 import torch
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 from ..checkpoint import CheckpointError, load_state, read_meta, read_weights, save_tensors
 from ..checkpoint import unique_state
-from ..config import Config
+from ..config import Config, check_choice
 from ..data.collective_annotation import CLASSES
 from ..data.datasets import COLLECTIVE, DATASETS, Dataset
 from ..data.ownership import check_output
@@ -135,17 +135,20 @@ def read_official(
     size:tuple[int,int]=None, # height and width of frames; None: the dataset's
 )->OfficialModel: # what the file holds
     "Read a file and derive the configuration; `CheckpointError` if it is not understood."
+    check_choice('base model', model, BASES)
     state = official_state(read_weights(file, 'an official checkpoint', ADVICE), str(file))
     backbone, parts = backbone_parts(state)
     if backbone is None: raise CheckpointError(f"{file}: {NO_BACKBONE}")
     step, layout = find_layout(state, model, backbone, str(file))
     state = {k: v for k, v in state.items() if not k.startswith(layout.unused)}
     chosen = find_labels(state, labels, str(file))
-    settings = dict(n_actors=chosen.dataset.n_actors, size=size or chosen.dataset.size,
+    settings = dict(n_actors=chosen.dataset.n_actors, size=chosen.dataset.size,
                     symmetric_pixels=True, **embedding_settings(state, backbone, str(file)))
     relation = {} if step == 1 else {**dataset_relation(chosen.dataset, model), **layout.relation}
-    config = Config([*chosen.activities], [*chosen.actions], step, model, backbone=backbone,
-                    relation=relation, **{**settings, **layout.settings})
+    with file_errors(str(file)):
+        config = Config([*chosen.activities], [*chosen.actions], step, model, backbone=backbone,
+                        relation=relation, **{**settings, **layout.settings})
+    if size is not None: config = replace(config, size=size)
     return OfficialModel(config, (*parts, *layout.parts), state, chosen.dataset)
 
 # %% ../../nbs/22a_train.official.ipynb #d1e40377
