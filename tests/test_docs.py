@@ -327,6 +327,14 @@ def test_texts_of_a_plot_are_readable_on_a_narrow_page(path):
         pixels = on_a_narrow_page(min(sizes), float(width[1]))
         assert pixels >= SMALLEST_IN_PLOT, f'{path.name}: texts of {pixels:.1f} pixels; draw a smaller figure, which is scaled up, or larger letters: {text[-90:]!r}'
 
+@pytest.mark.parametrize('path', nbs, ids=lambda p: p.name)
+def test_cells_with_a_caption_store_a_picture(path):
+    "A page that was run without the data or the weights loses the pictures that need them."
+    for c in cells(path):
+        if c['cell_type'] != 'code' or not re.search(r'^#\| *fig-cap:', source(c), re.M): continue
+        shown_kinds = {k for o in c.get('outputs', ()) for k in o.get('data', {})}
+        assert any(k.startswith('image/') for k in shown_kinds), f'{path.name}: the picture is not stored; run the page where its data is: {source(c)[:90]!r}'
+
 def test_captions_are_in_double_quotes():
     "In single quotes nbdev shows the quotes too."
     quoted = [f.name for f in sorted((root/'nbs').glob('*.ipynb')) if re.search(r"#\| fig-(cap|alt): *'", f.read_text(encoding='utf-8'))]
@@ -368,7 +376,7 @@ def test_stored_outputs(path):
 
 COLUMNS = 80
 NARROW_COLUMNS = 48 # of an output on a page of 400 pixels
-MATRIX = r'(?=.{51})\s*(?:tensor\(|array\()?\[+\s*[-\'\d]' # a row of a printed tensor that would wrap
+MATRIX = r'(?=.{40})\s*(?:tensor\(|array\()?\[+\s*[-\'\d]' # a row of a printed tensor; with its brackets at the end it may wrap
 
 def printed(output):
     "Text that a page shows in a fixed width: not a picture, a table, Markdown or HTML."

@@ -217,6 +217,18 @@ def test_relation_lines(view, names, lead):
         assert ax.get_xlabel() == f'to itself {rows[p][actor]:.0%}, darkest line {top:.0%}'
     assert len(png(fig)) > 1000
 
+@pytest.mark.parametrize('apart', [0, .01])
+def test_numbers_of_a_relation_do_not_cover_each_other(apart):
+    "Six actors at one place, or nearly so: the circles are apart as they are drawn, the lines end at the actors."
+    x = torch.arange(6)*apart + .4
+    boxes = torch.stack([x, torch.full((6,), .4), x + .05, torch.full((6,), .6)], -1)
+    fig = show_relation(None, boxes, dict(image=maps_of(6)['image']), 0)
+    FigureCanvasAgg(fig).draw()
+    circles = [t.get_bbox_patch().get_window_extent() for t in fig.axes[0].texts]
+    for a, b in itertools.combinations(circles, 2):
+        assert math.dist((a.x0 + a.x1, a.y0 + a.y1), (b.x0 + b.x1, b.y0 + b.y1))/2 >= (a.width + b.width)/2 - 1
+    for l, j in zip(lines(fig.axes[0]), range(1, 6)): np.testing.assert_allclose(l.get_xydata()[1], [x[j] + .025, .5], atol=1e-6)
+
 def test_relation_leaves_out_padding():
     mask = torch.tensor([True, False, True, True, False])
     fig = show_relation(None, people(5), maps_of(5), 2, mask)

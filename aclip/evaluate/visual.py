@@ -170,14 +170,37 @@ def show_clip(
         ax.set_title(text, color=colour, fontsize=13, fontweight='bold')
     return ax
 
+# %% ../../nbs/87_evaluate.visual.ipynb #06e66f48
+_CIRCLE = .055 # diameter of a number's circle, in widths of the frame
+
+def _move_apart(centres, actor, aspect)->dict:
+    "Actor -> place of its number: the centre, or near it where numbers would cover each other."
+    places = np.array([*centres.values()])*[1, aspect]
+    angles = np.arange(len(places))
+    # equal centres need a direction
+    places += 1e-6*np.stack([np.cos(angles), np.sin(angles)], 1)
+    free = np.array([[i != actor] for i in centres])
+    for _ in range(200):
+        gaps = places[:, None] - places
+        distances = np.linalg.norm(gaps, axis=-1) + np.eye(len(places))
+        push = np.clip(1.02*_CIRCLE - distances, 0, None)/distances/2
+        places += free*(gaps*push[..., None]).sum(1)
+    return dict(zip(centres, (places/[1, aspect]).tolist()))
+
 # %% ../../nbs/87_evaluate.visual.ipynb #5fead5e7
+def _draw_number(ax, centre, place, number):
+    "The number of an actor in a circle; a thin line leads to a circle that is off its centre."
+    ax.plot(*zip(centre, place), color='#08306b', lw=.8, zorder=3)
+    ax.text(*place, str(number), fontsize=9, ha='center', va='center', zorder=4,
+            bbox=dict(boxstyle='circle,pad=.2', fc='white', ec='#08306b', lw=.8))
+
 def _draw_relation(ax, centres, actor, opacity):
     "A pentagram at the actor, lines of the given opacity to the others, and the others' numbers."
+    places = _move_apart(centres, actor, ax.get_aspect())
     for j, alpha in opacity.items():
         ax.plot(*zip(centres[actor], centres[j]), color='#08306b', alpha=alpha, lw=3,
                 solid_capstyle='round', zorder=2)
-        ax.text(*centres[j], str(j), fontsize=9, ha='center', va='center', zorder=4,
-                bbox=dict(boxstyle='circle,pad=.2', fc='white', ec='#08306b', lw=.8))
+        _draw_number(ax, centres[j], places[j], j)
     ax.plot(*centres[actor], '*', ms=20, color=_COLOURS['wrong'], mec='white', zorder=5)
 
 # %% ../../nbs/87_evaluate.visual.ipynb #8d642030

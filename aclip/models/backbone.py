@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from torch import Tensor, nn
 from ..checkpoint import FLOATS, CheckpointError, read_weights, weights_only
 from ..layers import init_linear
@@ -120,7 +121,7 @@ def _from_file(make, name, weights):
         torch.manual_seed(0)
         try: net = make(pretrained=True, pretrained_cfg_overlay=dict(state_dict=state))
         except Exception as e: # timm and torch raise many kinds
-            reason = str(e).splitlines()[-1].strip()[:160]
+            reason = shorten(str(e).splitlines()[-1], 200, placeholder=' ...')
             raise CheckpointError(
                 f"{weights}: cannot be read as weights of timm's {name} ({reason}). "
                 f"{_advice(name)}.") from e

@@ -10,6 +10,7 @@ __all__ = ['STAGES', 'I3D_ADVICE', 'pad_same', 'Unit3D', 'MaxPool3D', 'Inception
 
 # %% ../../nbs/44_models.i3d.ipynb #f6245e84
 from pathlib import Path
+from textwrap import shorten
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -150,7 +151,7 @@ def load_i3d(
         if own.keys() == state.keys(): check_numbers(own, state, str(path))
         net.load_state_dict(state)
     except (RuntimeError, AttributeError) as e:
-        reason = str(e).splitlines()[-1].strip()[:160]
+        reason = shorten(str(e).splitlines()[-1], 200, placeholder=' ...')
         raise CheckpointError(f"{path}: not the weights of this I3D ({reason}). "
                               f"{I3D_ADVICE}.") from e
     return net
