@@ -506,4 +506,5 @@ def test_readme_sets_up_in_two_commands():
     assert blocks, 'README.md has no shell block'
     commands = [l.strip() for l in blocks[0].replace('\\\n', ' ').splitlines() if l.strip() and not l.lstrip().startswith('#')]
     assert len(commands) == 2, f'the first shell block of README.md holds the two commands that do all set-up, not {commands}'
-    assert any('bash tests/all.sh' in c for c in commands)
+    assert 'pip install' in commands[0] and 'aclip demo' in commands[1]
+    assert 'bash tests/all.sh' in (root/'README.md').read_text(encoding='utf-8')
