@@ -7,8 +7,8 @@ Docs: https://aclip-gar.github.io/aclip/files.html.md"""
 # %% auto #0
 __all__ = ['MARKS', 'MAX_JSON', 'MAX_DEPTH', 'MAX_WHOLE', 'SEAL', 'ROOM', 'FileError', 'write_atomic', 'unfinished', 'write_file',
            'write_text', 'finite', 'plain', 'write_json', 'check_regular', 'read_text', 'parse_json', 'read_json',
-           'digest', 'sealed', 'unsealed', 'environment_number', 'counted', 'check_room', 'check_writable',
-           'make_folder', 'machine_info', 'commit_id']
+           'digest', 'sealed', 'unsealed', 'environment_number', 'check_room', 'check_writable', 'make_folder',
+           'machine_info', 'commit_id']
 
 # %% ../nbs/53_files.ipynb #d1371c17
 import codecs
@@ -231,15 +231,6 @@ def environment_number(
     if text.isascii() and text.isdigit(): return int(text)
     raise FileError(f"environment variable {name}={text!r}: expected a whole number from 0 up; "
                     f"unset it, or start the processes with torchrun")
-
-# %% ../nbs/53_files.ipynb #acd9c9f6
-def counted(
-    n:int, # a count
-    one:str, # noun in the singular
-    many:str=None, # in the plural; None: with an s
-)->str: # such as '1 clip', '3 clips'
-    "A count and its noun."
-    return f'{n} {one}' if n == 1 else f"{n} {many or one + 's'}"
 
 # %% ../nbs/53_files.ipynb #cc3fc162
 ROOM = 2**20 # bytes that any command needs

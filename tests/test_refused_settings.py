@@ -67,7 +67,7 @@ def test_sizes_that_cannot_be_read(name):
     din = {f'{field}hidden_weight.weight': torch.zeros(8, 8), f'{field}p_conv.1.weight': torch.zeros(2, 8, 3, 3), 'dpi_nl.weight': torch.zeros(4, 12, 8),
            'point_conv.weight': torch.zeros(4, 8), 'point_ln.weight': torch.zeros(4, 12, 8)}
     state = dict(arg=arg, din=din)[model]
-    with pytest.raises(CheckpointError, match='a.pth: a tensor has another shape'): find_layout({**state, tensor: torch.tensor(0.)}, model, 'resnet18', 'a.pth')
+    with pytest.raises(CheckpointError, match='a.pth: tensors of other shapes'): find_layout({**state, tensor: torch.tensor(0.)}, model, 'resnet18', 'a.pth')
     find_layout(state, model, 'resnet18', 'a.pth')
 
 # --- messages ----------------------------------------------------------------

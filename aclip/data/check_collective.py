@@ -16,11 +16,10 @@ from .collective import (LENGTHS, check_box_source, check_drawn_size,
 from .collective_annotation import (ACTIVITIES, CLASSES, check_repeats,
                                               group_activity, key_frames, parse_row,
                                               rows_doubts)
-from .errors import DataError
+from .errors import DataError, counted
 from .findings import (Report, check_frames, check_number, check_size, count_clip,
                                  numbered_folders, parse_lines)
 from .progress import show_progress
-from ..files import counted
 
 # %% ../../nbs/71_data.check_collective.ipynb #166fd8ce
 def check_people(

@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 from .boxes import check_drawn, normalise_boxes
 from .clips import Clip
-from .errors import DataError, few_warnings, warn_data
-from .images import frame_size
-from .lines import split_numbers
 from .collective_annotation import (ACTIVITIES, MERGED, SPLITS, KeyFrame, group_activity,
                                               read_key_frames)
-from ..files import counted
+from .errors import DataError, counted, few_warnings, warn_data
+from .images import frame_size
+from .lines import split_numbers
 
 # %% ../../nbs/66_data.collective.ipynb #51ad44ba
 # Frames of a clip, counted from the key frame.

@@ -9,10 +9,9 @@ __all__ = ['check_counts', 'doctor']
 
 # %% ../../nbs/72_data.doctor.ipynb #e94227fc
 from pathlib import Path
-from .errors import DataError, collect_warnings
 from .datasets import Dataset, detect_dataset
+from .errors import DataError, collect_warnings, counted
 from .findings import Report
-from ..files import counted
 
 # %% ../../nbs/72_data.doctor.ipynb #89414894
 def check_counts(

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, NamedTuple
 from fastcore.basics import patch
-from .errors import DataError
+from .errors import DataError, counted
 from .images import check_mode, open_image, read_frame, upright_size
 from .lines import read_lines
-from ..files import counted
 
 # %% ../../nbs/69_data.findings.ipynb #c5a7c91d
 class Finding(NamedTuple):

@@ -22,13 +22,14 @@ import numpy as np
 from fastcore.parallel import ProcessPoolExecutor
 from .clips import Clip, DataError
 from .drawing import draw_frames
+from .errors import counted
 from .ownership import LIST, FileList, file_digest
 from .progress import show_progress
 from .scene import make_scene, plan_activities
 from .scene_labels import annotation_line, scene_captions, track_lines
 from .volleyball_annotation import ACTIVITIES, WINDOW
 from .world import clip_place, frame_names, world_bytes, world_files, world_videos
-from ..files import FileError, check_writable, counted, read_json
+from ..files import FileError, check_writable, read_json
 
 # %% ../../nbs/77_data.synthetic.ipynb #65aa50ce
 def _partial_folder(root, run):

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Callable
 from .boxes import check_drawn
 from .clips import Clip
-from .errors import DataError, few_warnings, warn_data
+from .errors import DataError, counted, few_warnings, warn_data
 from .lines import split_numbers
 from .volleyball_annotation import ACTIONS, ACTIVITIES, SPLITS, WINDOW
 from .volleyball_annotation import (annotation_boxes, known_size, read_targets,
                                               video_size)
 from .volleyball_tracks import load_tracks, pickle_boxes, track_boxes
-from ..files import counted
 
 # %% ../../nbs/65_data.volleyball.ipynb #4a0c985f
 # the labels can be imported from here, too

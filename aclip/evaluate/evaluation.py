@@ -15,12 +15,13 @@ from fastai.torch_core import default_device, rank_distrib
 from PIL import Image
 from ..config import Config
 from ..data.augment import mirror_ids
+from ..data.errors import counted
 from ..data.loaders import clip_dl
 from ..data.ownership import check_output, json_with
 from ..data.source import ClipSource
 from .plots import plot_confusion
 from .scores import predict_scores, report
-from ..files import counted, make_folder, write_file, write_json
+from ..files import make_folder, write_file, write_json
 from ..metrics import confusion_matrix
 from ..train.parallel import join_processes, shard_loader
 from ..zoo import load_model

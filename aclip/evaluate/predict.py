@@ -14,10 +14,10 @@ from fastai.torch_core import default_device
 from torch import Tensor
 from ..config import Config
 from ..data.clips import Clip, DataError
+from ..data.errors import counted
 from ..data.folder import frame_number, read_folder
 from ..data.loaders import clip_dl
 from .scores import predict_scores
-from ..files import counted
 from ..zoo import load_model
 
 # %% ../../nbs/24_evaluate.predict.ipynb #ce96ce9d

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 from fastai.torch_core import default_device
 from ..config import Config
+from ..data.errors import counted
 from ..data.source import ClipSource
-from ..files import counted
 from .frozen import FrozenPart
 from .parallel import take_gpu
 from .store import FeatureStore

@@ -19,8 +19,9 @@ from fastai.torch_core import distrib_barrier, rank_distrib, set_seed
 from pathlib import Path
 from torch import nn
 from ..checkpoint import read_meta, unique_state
+from ..data.errors import counted
 from ..data.loaders import clip_dls
-from ..files import check_writable, counted, finite, machine_info, sealed, unfinished
+from ..files import check_writable, finite, machine_info, sealed, unfinished
 from ..files import write_json
 from .callbacks import Checkpoints, ShowTraining
 from .extract import on_store
