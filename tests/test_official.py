@@ -177,9 +177,9 @@ WRONG = {
     'large numbers': ({'nl_emb_1.bias': torch.full((16,), 1e300, dtype=torch.float64)}, 'NaN or infinity'),          # infinite once they are float32
     'sparse': ({'AT.Q_W.weight': torch.eye(16).to_sparse()}, 'AT.Q_W.weight is no plain tensor'),
     'no numbers': ({'AT.Q_W.weight': torch.empty(16, 16, device='meta')}, 'AT.Q_W.weight is no plain tensor'),
-    'one number': ({'fc_activities.weight': torch.tensor(1.)}, 'classifiers of 1 activities'),
-    'vector': ({'fc_emb_1.weight': torch.zeros(16)}, r'fc_emb_1.weight gives \(16,\), expected a matrix'),
-    'nothing': ({'fc_emb_1.weight': torch.zeros(0, 2048)}, r'fc_emb_1.weight gives \(0, 2048\), expected a matrix'),
+    'one number': ({'fc_activities.weight': torch.tensor(1.)}, 'fc_activities.weight has shape'),
+    'vector': ({'fc_emb_1.weight': torch.zeros(16)}, r'fc_emb_1.weight has shape \(16,\), expected'),
+    'nothing': ({'fc_emb_1.weight': torch.zeros(0, 2048)}, r'fc_emb_1.weight has shape \(0, 2048\), expected'),
     'several unknown': ({f'AT.x{i}': torch.zeros(1) for i in range(5)}, '5 unknown, such as AT.x0, AT.x1, AT.x2;'),
     'cells': ({'fc_emb_1.weight': torch.zeros(16, 1000)}, 'no square of cells'),
     'no backbone': ({'backbone.features.4.0.conv1.weight': None, 'backbone.features.0.weight': None}, 'no backbone whose names are known|missing'),
