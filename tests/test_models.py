@@ -124,7 +124,12 @@ def test_an_older_step_2_goes_on():
 
 # --- all three steps ---------------------------------------------------------
 
-@pytest.fixture(scope='module', params=[pytest.param((m, d), marks=needs_frames if d == 'real' else (), id=f'{m}-{d}') for d,m in RUNS])
+def marks(kind, name):
+    "Real frames may not be there; one model on them is enough for every day."
+    if kind == 'drawn': return ()
+    return needs_frames if name == 'arg' else (needs_frames, pytest.mark.slow)
+
+@pytest.fixture(scope='module', params=[pytest.param((m, d), marks=marks(d, m), id=f'{m}-{d}') for d,m in RUNS])
 def run(request, world, tmp_path_factory):
     "All three steps of a model, shortly, with nothing but its name."
     name,kind = request.param
