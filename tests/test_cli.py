@@ -153,7 +153,7 @@ def test_what_runs_in_one_process(command, made, tmp_path, monkeypatch):
 def test_steps_run_in_order_and_once(made, tmp_path):
     status,out,err = aclip('train', *SMALL, '--data', made/'data', '--out', tmp_path, '--steps', 2, 1, 2, '--json')
     assert status == 0 and [r['step'] for r in json.loads(out)] == [1, 2]
-    assert '1-backbone: 2 clips, 1 epochs' in err and 'activity_loss' in err                  # the progress table
+    assert '1-backbone: 2 clips, 1 epoch' in err and 'activity_loss' in err                  # the progress table
 
 def test_weights_that_cannot_be_fetched(made, tmp_path, monkeypatch):
     constants = pytest.importorskip('huggingface_hub.constants')

@@ -278,5 +278,5 @@ def extra_losses(self:GroupFormer,
 
 # %% ../../nbs/44i_models.groupformer.ipynb #240625c4
 BASE = BaseEntry('groupformer', 'GroupFormer', GroupFormer, GroupFormerRelation, d=256,
-                 n_frames=(7, 7), r=4, boxes=dict(blocks=1, heads=4, d_ff=256),
+                 n_frames=(10, 10), r=4, boxes=dict(blocks=1, heads=4, d_ff=256),
                  small=dict(blocks=1, heads=4, d_ff=64), year=2021)
