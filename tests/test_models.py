@@ -25,7 +25,7 @@ QKV = tuple(f'attention.W_{x}' for x in 'qkv')
 ADAPTED = dict(arg={'theta', 'phi', 'gcn'},                                                  # all linear maps of the relation, or Q, K and V
                aformer={f'blocks.0.{x}' for x in QKV},
                dualai={f'transformers.{path}.{letter}.{x}' for path in ('ST', 'TS') for letter in 'ST' for x in QKV})
-EXTRA = dict(arg=[], aformer=[], dualai=['joint_loss', 'frame_frame_loss', 'frame_video_loss', 'video_video_loss'])
+EXTRA = dict(arg=[], aformer=[], groupformer=['cluster_loss'], dualai=['joint_loss', 'frame_frame_loss', 'frame_video_loss', 'video_video_loss'])
 BUILDS = dict(arg=(ARG, ARGRelation), aformer=(AFormer, AFormerRelation), dualai=(DualAI, DualAIRelation))
 LABELS = ['left', 'right'],['spiking', 'waiting']
 
