@@ -13,6 +13,7 @@ __all__ = ['MARKS', 'MAX_JSON', 'MAX_DEPTH', 'MAX_WHOLE', 'SEAL', 'ROOM', 'FileE
 # %% ../nbs/53_files.ipynb #d1371c17
 import codecs
 import errno
+import functools
 import json
 import math
 import os
@@ -290,8 +291,9 @@ def machine_info()->dict: # versions of aclip, torch and Python, hardware, threa
                 processes=environment_number('WORLD_SIZE', 1))
 
 # %% ../nbs/53_files.ipynb #fda2c7b7
+@functools.cache
 def commit_id()->str: # as `git describe` prints it; None outside a repository
-    "The commit of the code that runs."
+    "The commit of the code that runs, as it was at the first call."
     command = ['git', '-C', str(Path(__file__).parent), 'describe', '--always', '--dirty']
     try: done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError): return None

@@ -396,7 +396,7 @@ def test_columns_are_not_wrapped(path):
     for c in cells(path):
         lines = '\n'.join(map(printed, c.get('outputs', ()))).splitlines()
         columns = [l for l in lines if re.search(r'\S {3,}\S', l) or re.match(MATRIX, l)]
-        if len(columns) < 2 or path.name == '08_layers.ipynb' or max(map(len, lines)) <= NARROW_COLUMNS: continue # TODO 08_layers: a matrix of 50 columns
+        if len(columns) < 2 or max(map(len, lines)) <= NARROW_COLUMNS: continue
         assert re.search(r'^#\| *(classes: aligned|hide)', source(c), re.M), f'{path.name}: #| classes: aligned for a print in columns: {columns[0]!r}'
 
 def test_styles_of_a_narrow_page():

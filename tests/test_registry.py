@@ -8,10 +8,11 @@ from aclip.cli import command_parser, main
 from aclip.command_line.options import option_name, parameters
 from aclip.command_line.subcommands import COMMANDS, command_groups
 from aclip.config import METHODS, Config
-from aclip.data.clips import DataError
+from aclip.data.clips import DataError, spread_frames
 from aclip.data.datasets import DATASETS, detect_dataset
 from aclip.data.source import ClipSource
 from aclip.data.synthetic import make_world
+from aclip.data.volleyball_annotation import WINDOW
 from aclip.evidence.demo import demo_config
 from aclip.evidence.experiments import check_rows
 from aclip.evidence.tables import TABLES
@@ -279,3 +280,9 @@ def test_a_default_given_as_text_is_the_default(command):
             option = option_name(group, name)
             got = vars(parser.parse_args([option, *map(str, values)]))[f'{group.key}/{name}']
             assert [*got] == [*values] if isinstance(p['default'], (tuple, list)) else type(got)(values[0]) == got and (isinstance(got, str) or got == values[0] or str(got) == str(values[0])), (option, got)
+
+@pytest.mark.parametrize('base', BASES.values(), ids=lambda b: b.name)
+def test_its_frames_can_be_taken_from_a_window(base):
+    "What an entry asks for in training and testing, on frames and on boxes, the loader must be able to give."
+    for n in base.n_frames: assert 1 <= n <= len(WINDOW)
+    spread_frames(base.n_frames[1], len(WINDOW))

@@ -142,11 +142,12 @@ def run_once(
     check_dataset(source, setup)
     file = run_folder(run, seed, out)/'result.json'
     if file.is_file(): return result_of(file, run, seed, setup)
+    commit = commit_id() # before training, during which the checkout may change
     do = train_members if isinstance(run, Ensemble) else train_run
     trained = do(run, seed, out, source, setup, progress, **options)
     tested = test_run(run, seed, out, source, setup, progress)
     result = dict(version=VERSION, **identity(run, seed, setup), **trained, **tested,
-                  commit=commit_id(), date=time.strftime('%Y-%m-%d'), machine=machine_info())
+                  commit=commit, date=time.strftime('%Y-%m-%d'), machine=machine_info())
     write_json(file, sealed(result), indent=None)
     return result
 

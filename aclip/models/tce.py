@@ -1,4 +1,4 @@
-"""Transformer-based Context Encoding (Yuan and Ni, AAAI 2021): every actor looks at the whole feature map of its frame.
+"""Transformer-based Context Encoding (Yuan and Ni, AAAI 2021): every actor attends to the whole feature map of its frame.
 
 Docs: https://aclip-gar.github.io/aclip/models.tce.html.md"""
 
