@@ -293,6 +293,7 @@ def main(argv=None):
     # in a sample, no kind that starts a process for each mutation
     if args.sample: kinds = [k for k in kinds if k.seconds < 60]
     start = time.time()
+    commit_id() # kept for the record: the checkout may change during the campaign
     outcomes = campaign(kinds, args.seed, args.sample, lambda line: print(line, file=sys.stderr))
     seconds = time.time() - start
     print(text(outcomes))

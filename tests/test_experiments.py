@@ -16,6 +16,7 @@ from aclip.data.volleyball_annotation import ACTIONS, ACTIVITIES
 from aclip.models.dualai import DualAI
 from aclip.evaluate.evaluation import evaluate
 from aclip.evaluate.label_errors import find_label_errors
+from aclip.evidence import experiments
 from aclip.evidence.experiments import run_once, table
 from aclip.evidence.results import VERSION, read_results
 from aclip.evidence.tables import TABLES, Ensemble, Run
@@ -264,3 +265,14 @@ def test_more_actors_than_the_model_takes(world, tmp_path):
     (root/'videos'/'3').rename(root/'videos'/'03')
     said = [f'{f.where}: {f.message}' for f in doctor(root, progress=False).findings if f.level == 'error']
     assert any('1/900: 13 people' in s for s in said) and any('03: a number with zeros' in s for s in said)
+
+def test_the_commit_of_a_record_is_read_before_training(monkeypatch, tmp_path):
+    "The checkout may change while a run trains; the code that runs does not."
+    class Started(Exception): "Training was reached."
+    order = []
+    def train(*_, **__): raise Started
+    monkeypatch.setattr(experiments, 'check_dataset', lambda *_: None)
+    monkeypatch.setattr(experiments, 'commit_id', lambda: order.append('commit'))
+    monkeypatch.setattr(experiments, 'train_run', train)
+    with pytest.raises(Started): run_once(Run('ARG', 'image'), 0, tmp_path, None, None)
+    assert order == ['commit']

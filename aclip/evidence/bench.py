@@ -181,6 +181,7 @@ def bench(
 )->dict: # rows, and how they came about; JSON-ready
     "All measurements of this page, on this machine."
     start = time.time()
+    commit = commit_id()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         source = drawn_source(Path(folder), sizes.size)
@@ -191,7 +192,7 @@ def bench(
     floor, counts = results['training steps on boxes']
     store, filled = results['store']
     return dict(version=1, quick=sizes is not FULL, date=time.strftime('%Y-%m-%d'),
-                commit=commit_id(), machine=machine_info(), sizes=asdict(sizes),
+                commit=commit, machine=machine_info(), sizes=asdict(sizes),
                 seconds=round(time.time() - start),
                 rows=[*store, *results['relations'], *results['one pass'], *floor],
                 filled=filled, floor=counts, growth=results['growth'], peak_gib=peak)
